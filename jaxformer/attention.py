@@ -1,0 +1,130 @@
+"""Positions, masks and grouped-query attention. Shapes use the letters of `Config`."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxformer.config import Config, LayerKind
+from jaxformer.layers import apply_rope, arithmetic_dtype, rms_norm
+from jaxformer.params import AttentionParams
+from jaxformer.taps import Tap
+
+PADDING_ID = 0
+# The official package's stand-in for minus infinity: finite, so a row that sees no key is uniform.
+MASKED_LOGIT = -2.3819763e38
+
+
+def positions_of(valid: Bool[Array, "B T"]) -> Int[Array, "B T"]:
+    """Position of each token among the valid ones of its row; -1 before the first.
+
+    Padding after a valid token shares that token's position. Derived from the data at run time:
+    constant positions would let XLA fold sin and cos at compile time, with other roundings.
+    """
+    return jnp.cumsum(valid, axis=-1) - 1
+
+
+def attention_mask(
+    query_positions: Int[Array, "B T"],
+    key_positions: Int[Array, "B S"],
+    key_valid: Bool[Array, "B S"],
+    window: int | None,
+) -> Bool[Array, "B T S"]:
+    """True where a query may look: valid keys at or before it, the last `window` of them.
+
+    Only positions are compared, never row numbers, so that a cache in any order is masked right.
+
+    Args:
+      window: W, keys seen including the query's own; None on global layers.
+    """
+    query = query_positions[:, :, None]
+    key = key_positions[:, None, :]
+    mask = key_valid[:, None, :] & (key <= query)
+    if window is not None:
+        mask &= key > query - window
+    return mask
+
+
+def attention(
+    params: AttentionParams,
+    x: Float[Array, "B T D"],
+    positions: Int[Array, "B T"],
+    valid: Bool[Array, "B T"],
+    config: Config,
+    kind: LayerKind,
+    tap: Tap,
+) -> Float[Array, "B T D"]:
+    """Self-attention of one block on its normalised input, output projection included.
+
+    Queries are grouped as K x G rather than keys and values repeated (Ainslie et al. 2023).
+    Queries and keys are RMS-normed per head before RoPE.
+    """
+    numerics = config.numerics
+    query = tap("query", jnp.einsum("BTD,NDH->BTNH", x, params.query))
+    key, value = jnp.einsum("BSD,CKDH->CBSKH", x, params.key_value)
+    key, value = tap("key", key), tap("value", value)
+
+    query = tap("query_norm", rms_norm(query, params.query_norm, numerics))
+    key = tap("key_norm", rms_norm(key, params.key_norm, numerics))
+
+    rope_positions = jnp.maximum(positions, 0)
+    query = tap("query_rope", apply_rope(query, rope_positions, config.rope(kind), numerics))
+    key = tap("key_rope", apply_rope(key, rope_positions, config.rope(kind), numerics))
+
+    window = config.window if kind == "local" else None
+    mask = attention_mask(positions, positions, valid, window)
+    probs = tap("probs", _probabilities(query, key, mask, config))
+
+    encoded = tap("encoded", weighted_values(probs, value))
+    return tap("output", jnp.einsum("BTNH,NHD->BTD", encoded, params.output))
+
+
+def scores(query: Float[Array, "B T N H"], key: Float[Array, "B S K H"]) -> Float[Array, "B T N S"]:
+    """Dot product of each query with the keys of its group; keys are not repeated.
+
+    A single key head is left to einsum's broadcasting, which drops the axis: a batched product
+    over K = 1 would be another kernel, and in float32 other bits than the official package's.
+    """
+    if key.shape[2] == 1:
+        return jnp.einsum("BTNH,BSNH->BTNS", query, key)
+    grouped = _split_heads(query, key.shape[2])
+    return _join_heads(jnp.einsum("BTKGH,BSKH->BTKGS", grouped, key))
+
+
+def weighted_values(
+    probs: Float[Array, "B T N S"], value: Float[Array, "B S K H"]
+) -> Float[Array, "B T N H"]:
+    """Sum of each group's values by probability; grouped as in `scores`."""
+    if value.shape[2] == 1:
+        return jnp.einsum("BTNS,BSNH->BTNH", probs, value)
+    grouped = _split_heads(probs, value.shape[2])
+    return _join_heads(jnp.einsum("BTKGS,BSKH->BTKGH", grouped, value))
+
+
+def _split_heads(x: Float[Array, "B T N X"], groups: int) -> Float[Array, "B T K G X"]:
+    batch, length, heads, last = x.shape
+    return x.reshape(batch, length, groups, heads // groups, last)
+
+
+def _join_heads(x: Float[Array, "B T K G X"]) -> Float[Array, "B T N X"]:
+    batch, length, groups, per_group, last = x.shape
+    return x.reshape(batch, length, groups * per_group, last)
+
+
+def _probabilities(
+    query: Float[Array, "B T N H"],
+    key: Float[Array, "B S K H"],
+    mask: Bool[Array, "B T S"],
+    config: Config,
+) -> Float[Array, "B T N S"]:
+    """Softmax over the visible keys, in the key's dtype."""
+    numerics = config.numerics
+    if numerics.query_scaling == "query":
+        query = query * config.query_scale
+    logits = scores(query, key)
+    if numerics.query_scaling == "logits":
+        logits = logits * config.query_scale
+    logits = jnp.where(mask[:, :, None, :], logits, MASKED_LOGIT)
+    wide = logits.astype(arithmetic_dtype(numerics.softmax_dtype, logits))
+    return jax.nn.softmax(wide, axis=-1).astype(key.dtype)

@@ -1,0 +1,238 @@
+"""Two traces -> a Comparison: a row per tap and column, and where each column first departs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from parity.errors import RequestError
+from parity.metrics import Metrics, compare_arrays
+from parity.trace import Frame, FrameSpec, Manifest, Trace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# identical     every bit is the same
+# different     some element's bits differ, all of those finite on both sides
+# nonfinite     some differing element is Inf or NaN on a side
+# shape, dtype  the two arrays can't be compared element by element
+# missing       the reference recorded this tap, this column did not
+# not_compared  the reference can't yield this tap
+Status = Literal["identical", "different", "nonfinite", "shape", "dtype", "missing", "not_compared"]
+COMPARED: frozenset[Status] = frozenset(("identical", "different", "nonfinite"))
+_METRIC_NAMES = tuple(f.name for f in dataclasses.fields(Metrics))
+_HARMLESS: frozenset[Status] = frozenset(("identical", "not_compared"))
+
+
+@dataclass(frozen=True)
+class TapDiff:
+    """One tap of one column. `metrics` is None where nothing could be compared."""
+
+    tap: str
+    status: Status
+    reason: str = ""
+    metrics: Metrics | None = None
+
+    @property
+    def block(self) -> int | None:
+        """The block that the tap's name places it in."""
+        found = re.match(r"blocks\.(\d+)\.", self.tap)
+        return int(found[1]) if found else None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One candidate held against the reference.
+
+    Attributes:
+      fields: the numerics fields in which it departs from `ours`.
+      taps: in execution order; those that only the reference has stand last.
+    """
+
+    name: str
+    fields: Mapping[str, Any]
+    taps: Sequence[TapDiff]
+
+    @property
+    def first_divergence(self) -> TapDiff | None:
+        """The first tap, in execution order, at which parity fails."""
+        return next((tap for tap in self.taps if tap.status not in _HARMLESS), None)
+
+    @property
+    def compared(self) -> int:
+        return sum(tap.status in COMPARED for tap in self.taps)
+
+    def tap(self, name: str) -> TapDiff | None:
+        return next((tap for tap in self.taps if tap.tap == name), None)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything one report shows: where the figures come from, and a column per candidate."""
+
+    manifest: Mapping[str, Any]
+    columns: Sequence[Column]
+    notes: Sequence[str] = field(default=())
+
+    @property
+    def holds(self) -> bool:
+        """The first column, the one under test, has no divergence, and something was compared."""
+        ours = self.columns[0]
+        return ours.first_divergence is None and ours.compared > 0
+
+    def to_frame(self) -> pd.DataFrame:
+        """Tidy table, a row per column and tap: column, index, tap, block, status, reason, metrics.
+
+        Figures that don't exist are NA.
+        """
+        import pandas as pd
+
+        frame = pd.DataFrame(
+            [
+                {"column": column.name, **row}
+                for column in self.columns
+                for row in _tap_rows(column.taps)
+            ]
+        )
+        whole = ["block", "mismatched", "size", "max_ulp", "p99_ulp"]
+        return frame.astype(dict.fromkeys(whole, "Int64"))
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `comparison.json`, schema 1; no NaN or Infinity in it."""
+        return {
+            "schema": 1,
+            "manifest": dict(self.manifest),
+            "notes": list(self.notes),
+            "columns": [
+                {
+                    "name": column.name,
+                    "fields": dict(column.fields),
+                    "first_divergence": first.tap if (first := column.first_divergence) else None,
+                    "compared": column.compared,
+                    "taps": [_finite(row) for row in _tap_rows(column.taps)],
+                }
+                for column in self.columns
+            ],
+        }
+
+
+class DiffSink:
+    """Compares a run with a reference trace as it arrives; keeps figures, no frames.
+
+    Args:
+      unavailable: taps that the reference can't yield, each with the reason.
+    """
+
+    def __init__(self, reference: Trace, unavailable: Mapping[str, str] | None = None) -> None:
+        self._reference = reference
+        self._unavailable = dict(unavailable or {})
+        self._rows: list[TapDiff] = []
+
+    def begin(self, specs: Sequence[FrameSpec]) -> None:
+        del specs
+        self._rows = []
+
+    def put(self, frame: Frame) -> None:
+        name = frame.spec.name
+        if name in self._reference:
+            self._rows.append(diff_arrays(name, self._reference[name], frame.value))
+        else:
+            reason = self._unavailable.get(name, "the reference did not record it")
+            self._rows.append(TapDiff(name, "not_compared", reason))
+
+    def column(self, name: str, fields: Mapping[str, Any] | None = None) -> Column:
+        """The figures of the run, and a row for each tap that only the reference has."""
+        present = {row.tap for row in self._rows}
+        missing = [
+            TapDiff(spec.name, "missing", "recorded by the reference only")
+            for spec in self._reference.specs
+            if spec.name not in present
+        ]
+        return Column(name, dict(fields or {}), [*self._rows, *missing])
+
+
+def diff_arrays(tap: str, reference: np.ndarray, ours: np.ndarray) -> TapDiff:
+    """One pair's status and figures."""
+    if reference.shape != ours.shape:
+        reason = f"expected {list(reference.shape)}, got {list(ours.shape)}"
+        return TapDiff(tap, "shape", reason)
+    if reference.dtype != ours.dtype:
+        return TapDiff(tap, "dtype", f"expected {reference.dtype}, got {ours.dtype}")
+    metrics = compare_arrays(reference, ours)
+    if metrics.nonfinite:
+        reason = f"{metrics.nonfinite} of the mismatched elements are Inf or NaN on a side"
+        return TapDiff(tap, "nonfinite", reason, metrics)
+    status: Status = "different" if metrics.mismatched else "identical"
+    return TapDiff(tap, status, "", metrics)
+
+
+def diff_traces(
+    reference: Trace, ours: Trace, name: str = "ours", fields: Mapping[str, Any] | None = None
+) -> Column:
+    """Compare two traces frame by frame, in the execution order of `ours`.
+
+    Raises:
+      RequestError: they are of other tokens, weights or models, or have no tap in common.
+    """
+    check_comparable(reference.manifest, ours.manifest)
+    sink = DiffSink(reference)
+    sink.begin(ours.specs)
+    for frame in ours.frames():
+        sink.put(frame)
+    column = sink.column(name, fields)
+    if not column.compared:
+        raise RequestError(
+            f"the traces have no tap in common that can be compared; the reference has "
+            f"{len(reference.specs)} taps, {name} has {len(ours.specs)}"
+        )
+    return column
+
+
+def check_comparable(reference: Manifest, ours: Manifest) -> None:
+    """Refuse a comparison that would mean nothing.
+
+    Raises:
+      RequestError: naming the manifest fields that differ.
+    """
+    conflicts = reference.conflicts(ours)
+    if conflicts:
+        found = "; ".join(
+            f"{name}: {_brief(getattr(reference, name))} against {_brief(getattr(ours, name))}"
+            for name in conflicts
+        )
+        raise RequestError(f"these runs can't be compared, the reference differs in {found}")
+
+
+def _tap_rows(taps: Sequence[TapDiff]) -> Iterator[dict[str, Any]]:
+    for index, tap in enumerate(taps):
+        figures = dict.fromkeys(_METRIC_NAMES)
+        if tap.metrics is not None:
+            figures = dataclasses.asdict(tap.metrics)
+        yield {
+            "index": index,
+            "tap": tap.tap,
+            "block": tap.block,
+            "status": tap.status,
+            "reason": tap.reason,
+            **figures,
+        }
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN and no Infinity: null stands for them."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
+
+
+def _brief(value: object, width: int = 60) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= width else f"{text[:width]}…"

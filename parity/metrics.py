@@ -1,0 +1,268 @@
+"""Every figure of a pair of arrays, in one pass over their bits.
+
+Conventions
+- An element is *mismatched* when its bits differ. So +0 against -0 is a mismatch (`zero_sign`
+  counts those: their error and ULP distance are 0), and so are two NaNs of different payload
+  (`nan_payload` counts those).
+- The other figures are over elements that are finite on both sides; `nonfinite` counts the
+  mismatched elements that are not (an Inf or a NaN on a side, `nan_payload` included).
+- Relative error is |ours - reference| / |reference| where the reference is not 0.
+- ULP distance is the number of representable values of the array's own dtype between the two;
+  -0 and +0 count as one value. `p99_ulp` is the nearest-rank percentile over all finite elements.
+- Cosine and signal-to-noise ratio, `10 log10(sum reference² / sum (ours - reference)²)` dB, are
+  over all finite pairs; None where a norm is 0 (and, for the ratio, where there is no noise).
+
+Sums are taken in float32 within a chunk and in float64 across chunks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import ml_dtypes
+import numpy as np
+
+# Elements per step: its working set stays in a core's L2 cache.
+_CHUNK = 1 << 16
+_BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Figures of one pair; see the module for conventions. `max_abs_at` is an index, C order."""
+
+    size: int
+    mismatched: int = 0
+    zero_sign: int = 0
+    nan_payload: int = 0
+    nonfinite: int = 0
+    max_abs: float = 0.0
+    max_abs_at: tuple[int, ...] | None = None
+    reference_at_max: float | None = None
+    ours_at_max: float | None = None
+    mean_abs: float = 0.0
+    max_rel: float = 0.0
+    max_ulp: int | None = 0
+    p99_ulp: int | None = 0
+    cosine: float | None = 1.0
+    snr_db: float | None = None
+
+
+@dataclass
+class _Sums:
+    """What is accumulated from chunk to chunk, over finite pairs but for the first three."""
+
+    mismatched: int = 0
+    nan_payload: int = 0
+    nonfinite: int = 0
+    finite: int = 0
+    abs_error: float = 0.0
+    max_abs: float = -1.0
+    max_at: int = -1
+    max_rel: float = 0.0
+    reference_square: float = 0.0
+    ours_square: float = 0.0
+    product: float = 0.0
+    error_square: float = 0.0
+    ulps: list[np.ndarray] = field(default_factory=list)
+
+
+def compare_arrays(reference: np.ndarray, ours: np.ndarray) -> Metrics:
+    """Figures of `ours` against `reference`.
+
+    Args:
+      reference, ours: of one shape and one dtype: float (bfloat16 and float8 included), integer
+        or bool; ULP figures are None where the dtype is no float.
+
+    Raises:
+      ValueError: shape or dtype differ.
+    """
+    if reference.shape != ours.shape or reference.dtype != ours.dtype:
+        raise ValueError(
+            f"arrays must agree in shape and dtype, got {reference.dtype}{list(reference.shape)} "
+            f"and {ours.dtype}{list(ours.shape)}"
+        )
+    flat = [np.ascontiguousarray(array).reshape(-1) for array in (reference, ours)]
+    chunks = [slice(start, start + _CHUNK) for start in range(0, reference.size, _CHUNK)]
+    equal = [_same_bits(flat[0][chunk], flat[1][chunk]) for chunk in chunks]
+    is_float = _is_float(reference.dtype)
+    if all(equal):
+        ulp = 0 if is_float else None
+        return Metrics(size=reference.size, max_ulp=ulp, p99_ulp=ulp)
+    sums = _Sums()
+    for chunk, same in zip(chunks, equal, strict=True):
+        _add_chunk(sums, flat[0][chunk], flat[1][chunk], chunk.start, same)
+    return _finish(sums, reference, flat[0], flat[1])
+
+
+def _add_chunk(
+    sums: _Sums, reference: np.ndarray, ours: np.ndarray, start: int, same: bool
+) -> None:
+    wide_reference = _widen(reference)
+    wide_ours = wide_reference if same else _widen(ours)
+    squares = _squares(wide_reference, wide_ours)
+    comparable = None
+    if math.isfinite(sum(squares)):
+        sums.finite += reference.size
+    else:  # Inf, NaN, or values too large to square in float32
+        wide_reference, wide_ours, comparable = _drop_nonfinite(sums, reference, ours)
+        squares = _squares(wide_reference, wide_ours)
+    sums.reference_square += squares[0]
+    sums.ours_square += squares[1]
+    sums.product += squares[0] if same else float(np.dot(wide_reference, wide_ours))
+    if same:
+        return
+    differs = _bits(reference) != _bits(ours)
+    mismatched = int(np.count_nonzero(differs))
+    sums.mismatched += mismatched
+    if comparable is None and 4 * mismatched > reference.size:
+        # Most differ: gathering those would cost more than the zeros of the rest.
+        _add_errors(sums, wide_reference, wide_ours, reference, ours, start)
+        return
+    where = np.flatnonzero(differs if comparable is None else differs & comparable)
+    if where.size:
+        _add_errors(
+            sums,
+            wide_reference[where],
+            wide_ours[where],
+            reference[where],
+            ours[where],
+            start + where,
+        )
+
+
+def _squares(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.dot(x, x)), float(np.dot(y, y))
+
+
+def _drop_nonfinite(
+    sums: _Sums, reference: np.ndarray, ours: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Count what isn't finite; both sides in float64 with 0 there, and where both are finite."""
+    wide = [array.astype(np.float64) for array in (reference, ours)]
+    differs = _bits(reference) != _bits(ours)
+    finite = np.isfinite(wide[0]) & np.isfinite(wide[1])
+    both_nan = np.isnan(wide[0]) & np.isnan(wide[1])
+    sums.finite += int(np.count_nonzero(finite))
+    sums.nonfinite += int(np.count_nonzero(differs & ~finite))
+    sums.nan_payload += int(np.count_nonzero(differs & both_nan))
+    zeroed = [np.where(finite, array, 0.0) for array in wide]
+    return zeroed[0], zeroed[1], finite
+
+
+def _add_errors(
+    sums: _Sums,
+    wide_reference: np.ndarray,
+    wide_ours: np.ndarray,
+    reference: np.ndarray,
+    ours: np.ndarray,
+    positions: np.ndarray | int,
+) -> None:
+    """Add the errors of finite elements at `positions`, or at that one and the next ones."""
+    error = wide_reference - wide_ours
+    sums.error_square += float(np.dot(error, error))
+    np.abs(error, out=error)
+    worst = int(error.argmax())
+    if float(error[worst]) > sums.max_abs:
+        sums.max_abs = float(error[worst])
+        at = positions + worst if isinstance(positions, int) else positions[worst]
+        sums.max_at = int(at)
+    sums.abs_error += float(error.sum())
+    magnitude = np.abs(wide_reference)
+    zero = magnitude == 0
+    if zero.any():
+        magnitude[zero] = np.inf
+    np.divide(error, magnitude, out=error)
+    sums.max_rel = max(sums.max_rel, float(error.max()))
+    if _is_float(reference.dtype):
+        sums.ulps.append(ulp_distance(reference, ours))
+
+
+def _finish(
+    sums: _Sums, reference: np.ndarray, flat_reference: np.ndarray, flat_ours: np.ndarray
+) -> Metrics:
+    is_float = _is_float(reference.dtype)
+    # One sort answers three questions: largest, percentile, and how many are zero.
+    ulps = np.concatenate(sums.ulps) if sums.ulps else np.zeros(0, np.uint8)
+    ulps.sort()
+    apart = ulps.size - int(np.searchsorted(ulps, ulps.dtype.type(1)))
+    norms = math.sqrt(sums.reference_square) * math.sqrt(sums.ours_square)
+    noisy = sums.error_square > 0 and sums.reference_square > 0
+    found = sums.max_at >= 0
+    return Metrics(
+        size=reference.size,
+        mismatched=sums.mismatched,
+        # Finite, of other bits, and no value lies between: the two zeros.
+        zero_sign=sums.mismatched - sums.nonfinite - apart if is_float else 0,
+        nan_payload=sums.nan_payload,
+        nonfinite=sums.nonfinite,
+        max_abs=max(sums.max_abs, 0.0),
+        max_abs_at=_index(sums.max_at, reference.shape) if found else None,
+        reference_at_max=float(flat_reference[sums.max_at]) if found else None,
+        ours_at_max=float(flat_ours[sums.max_at]) if found else None,
+        mean_abs=sums.abs_error / sums.finite if sums.finite else 0.0,
+        max_rel=sums.max_rel,
+        max_ulp=int(ulps[-1:].sum()) if is_float else None,
+        p99_ulp=_percentile(ulps, sums.finite) if is_float else None,
+        # Rounding may lift the quotient of nearly equal arrays above 1.
+        cosine=min(1.0, sums.product / norms) if norms > 0 else None,
+        snr_db=10 * math.log10(sums.reference_square / sums.error_square) if noisy else None,
+    )
+
+
+def ulp_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Representable values between each pair, as unsigned integers of the floats' own width.
+
+    A float's bits, read as sign and magnitude, number the values in order, so that of two values
+    of one sign the bits' difference is the distance, and of two signs the magnitudes' sum. NaNs
+    have no place in that order: their distance is meaningless.
+    """
+    bits_a, bits_b = _bits(a), _bits(b)
+    distance: np.ndarray = np.maximum(bits_a, bits_b) - np.minimum(bits_a, bits_b)
+    magnitude_bits = np.iinfo(bits_a.dtype).max >> 1
+    either_sign = bits_a ^ bits_b
+    if either_sign.max(initial=0) > magnitude_bits:
+        opposite = np.flatnonzero(either_sign > magnitude_bits)
+        distance[opposite] = (bits_a[opposite] & magnitude_bits) + (
+            bits_b[opposite] & magnitude_bits
+        )
+    return distance
+
+
+def _percentile(ascending: np.ndarray, total: int, share: float = 0.99) -> int:
+    """Nearest-rank percentile of `total` distances, of which all but `ascending` are 0."""
+    rank = math.ceil(share * total) - (total - ascending.size) - 1
+    return int(ascending[rank]) if rank >= 0 and ascending.size else 0
+
+
+def _index(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(flat, shape))
+
+
+def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    wide = np.uint64 if a.nbytes % 8 == 0 else np.uint8
+    return bool((a.view(wide) == b.view(wide)).all())
+
+
+def _bits(x: np.ndarray) -> np.ndarray:
+    return x.view(f"u{x.dtype.itemsize}")
+
+
+def _widen(x: np.ndarray) -> np.ndarray:
+    """The values in float32, or in float64 where float32 would round them."""
+    if x.dtype == _BFLOAT16:
+        # The upper half of a float32; a shift is far faster than ml_dtypes' conversion.
+        wide = x.view(np.uint16).astype(np.uint32)
+        np.left_shift(wide, 16, out=wide)
+        return wide.view(np.float32)
+    if x.dtype == np.float32:
+        return x
+    narrow = _is_float(x.dtype) and x.dtype.itemsize < 4
+    return x.astype(np.float32 if narrow else np.float64)
+
+
+def _is_float(dtype: np.dtype) -> bool:
+    # ml_dtypes' floats are of kind "V" to NumPy.
+    return dtype.kind in "fV"

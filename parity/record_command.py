@@ -1,0 +1,57 @@
+"""`python -m parity.record`: write one run's trace, to compare with here or elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from parity.cli import HOLDS, Parser, Progress, add_choice_arguments, parse_choice, run_command
+from parity.errors import RequestError
+
+_SOURCES = ("jaxformer", "flax")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    return run_command("parity.record", _command, arguments)
+
+
+def _command(arguments: list[str]) -> int:
+    parser = Parser(prog="python -m parity.record", description=__doc__)
+    add_choice_arguments(parser)
+    parser.add_argument(
+        "--source", default="jaxformer", metavar="|".join(_SOURCES), help="what to record"
+    )
+    parser.add_argument("--out", metavar="DIR", required=True, help="a new folder for the trace")
+    parsed = parser.parse_args(arguments)
+    choice = parse_choice(parsed)
+    if parsed.source not in _SOURCES:
+        raise RequestError(f"--source must be one of {', '.join(_SOURCES)}; got {parsed.source!r}")
+    progress = Progress()
+
+    from parity.sources.setting import make_inputs, resolve
+    from parity.storage import DiskSink
+
+    setting = resolve(choice)
+    if parsed.source == "flax":
+        from parity.sources.flax_gemma import import_gemma
+
+        progress("official package: importing")
+        import_gemma()
+    out = Path(parsed.out)
+    DiskSink(out, setting.manifest)  # refuses an unusable folder before any work is done
+    inputs = make_inputs(setting, progress)
+    source = inputs.official() if parsed.source == "flax" else inputs.ours()
+    progress(f"{source.label}: compiling")
+    specs = source.prepare()
+    progress(f"{source.label}: running, {len(specs)} taps")
+    with DiskSink(out, source.manifest) as sink:
+        source.run(sink)
+    size = sum(spec.nbytes for spec in specs)
+    progress(f"wrote {out}: {len(specs)} frames, {size / 1e6:,.1f} MB")
+    print(out)
+    return HOLDS
+
+
+if __name__ == "__main__":
+    sys.exit(main())

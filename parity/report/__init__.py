@@ -1,0 +1,1 @@
+"""A Comparison as people and programs read it."""

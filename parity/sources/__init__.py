@@ -1,0 +1,1 @@
+"""What can produce a trace. Each module imports its framework only when it is used."""

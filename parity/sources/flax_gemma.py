@@ -1,0 +1,320 @@
+"""The official Flax `gemma` package as a source, on jaxformer's parameters.
+
+The whole model is jitted, as its users run it. `Transformer.__call__` is itself wrapped in
+`nn.jit`, whose cache doesn't know about interceptors, so the method inside that wrapper is what is
+traced here, within one `jax.jit` of our own: a new program every time. Values that pass between
+modules are seen by a flax interceptor. RoPE is a plain function: while the model is traced, the
+module that calls it sees a namespace in which that function is tapped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import os
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import jax
+
+from jaxformer.config import Config
+from jaxformer.params import BlockParams, Params
+from parity.errors import RequestError
+from parity.record import NumericsMode
+from parity.sources.base import FunctionSource
+from parity.trace import Manifest
+
+INSTALL = "pip install -c constraints.txt gemma"
+
+# preset -> the package's class of that model, whose own config is used: a wrong number in ours
+# must not be copied to the side that it is held against
+_CLASSES = {
+    "gemma3-270m": "Gemma3_270M",
+    "gemma3-1b": "Gemma3_1B",
+    "gemma3-4b": "Gemma3_4B",
+    "gemma3-12b": "Gemma3_12B",
+    "gemma3-27b": "Gemma3_27B",
+}
+
+# path of a module inside its block -> the tap of its output
+_OUTPUTS = {
+    "pre_attention_norm": "pre_attention_norm",
+    "attn/q_einsum": "attn.query",
+    "attn/_query_norm": "attn.query_norm",
+    "attn/_key_norm": "attn.key_norm",
+    "attn/attention_weights": "attn.probs",
+    "attn/attn_vec_einsum": "attn.output",
+    "post_attention_norm": "post_attention_norm",
+    "pre_ffw_norm": "pre_ffw_norm",
+    "mlp": "mlp.output",
+    "post_ffw_norm": "post_ffw_norm",
+}
+
+# path of a module inside its block -> the tap of one of its arguments, and which
+_INPUTS = {
+    "": ("input", 0),
+    "attn/attn_vec_einsum": ("attn.encoded", 1),
+    "pre_ffw_norm": ("attn_residual", 0),
+}
+
+# Replacing the RoPE function of a shared module is not for two threads at once.
+_TRACING = threading.Lock()
+
+
+def import_gemma() -> Any:
+    """The `gemma.gm` namespace, loaded.
+
+    Raises:
+      RequestError: gemma is not installed, or not with versions that work together.
+    """
+    try:
+        with _quiet_stderr():
+            from gemma import gm
+
+            gm.nn.Transformer  # noqa: B018  the namespace loads its parts when they are first used
+    except ModuleNotFoundError as error:
+        raise RequestError(
+            f"--reference flax needs the official package ({error}); install it with: {INSTALL}"
+        ) from error
+    except (ImportError, AttributeError, TypeError) as error:
+        brief = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RequestError(
+            f"the official package can't be imported ({brief}); "
+            f"install the versions that work together: {INSTALL}"
+        ) from error
+    return gm
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Drop what is written to stderr's file descriptor: TensorFlow, which gemma brings, logs there
+    from C++ before any setting reaches it."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as devnull:
+        os.dup2(devnull.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def flax_gemma_source(
+    params: Params,
+    tokens: jax.Array,
+    config: Any,
+    manifest: Manifest,
+    *,
+    numerics: NumericsMode = "default",
+    select: str = "*",
+    whole: bool = True,
+) -> FunctionSource:
+    """The official model, its output the logits, or the final hidden states of a cut model.
+
+    Args:
+      params: jaxformer's, shared, not copied.
+      tokens: [B T] int32.
+      config: the official package's, from `preset_config` or `converted_config`.
+      manifest: of the run; `source` and the package's versions are filled in.
+      whole: False where blocks were cut off: final norm and logits are then no taps.
+
+    Raises:
+      RequestError: the package is not usable.
+    """
+    gm = import_gemma()
+    model = gm.nn.Transformer(config=config, dtype=params.embedding.dtype)
+
+    def result(output: Any) -> jax.Array:
+        array: jax.Array = output.logits if whole else output.hidden_states
+        return array
+
+    def tapped(params: Params, tokens: jax.Array, *, tap: Any) -> jax.Array:
+        variables, inner = official_params(params), gm.nn.Transformer.__call__.__wrapped__
+        with _tapping(tap, whole=whole):
+            return result(model.apply(variables, tokens, return_hidden_states=True, method=inner))
+
+    def untapped(params: Params, tokens: jax.Array, *, tap: Any) -> jax.Array:
+        del tap
+        return result(model.apply(official_params(params), tokens, return_hidden_states=True))
+
+    versions = {name: importlib.metadata.version(name) for name in ("gemma", "flax")}
+    return FunctionSource(
+        "official",
+        tapped,
+        (params, tokens),
+        dataclasses.replace(
+            manifest,
+            source=f"gemma {versions['gemma']}",
+            versions={**manifest.versions, **versions},
+        ),
+        select=select,
+        numerics=numerics,
+        untapped=untapped,
+    )
+
+
+@contextlib.contextmanager
+def _tapping(tap: Any, *, whole: bool) -> Iterator[None]:
+    """While the official model is traced in this context, its values pass through `tap`."""
+    from flax import linen as nn
+    from gemma.gm.nn import _modules
+
+    watcher = _Watcher(tap, whole, _modules._positional_embeddings.apply_rope)
+    rope = types.SimpleNamespace(apply_rope=watcher.apply_rope)
+    with (
+        _TRACING,
+        nn.intercept_methods(watcher.intercept),
+        mock.patch.object(_modules, "_positional_embeddings", rope),
+    ):
+        yield
+
+
+class _Watcher:
+    """Maps what flows through the official modules to tap names."""
+
+    def __init__(self, tap: Any, whole: bool, apply_rope: Callable[..., jax.Array]) -> None:
+        self._tap = tap
+        self._whole = whole
+        self._apply_rope = apply_rope
+        self._roped: list[str] = []  # what the attention being traced has still to rotate
+
+    def intercept(self, call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        """A flax interceptor: `call` is the method, `context` says of which module."""
+        module, method = context.module, context.method_name
+        top, _, rest = "/".join(module.path).partition("/")
+        if top == "embedder":
+            name = {"encode": "embed", "decode": "logits"}.get(method)
+            value = call(*args, **kwargs)
+            wanted = name == "embed" or (name == "logits" and self._whole)
+            return self._tap(name, value) if wanted else value
+        if method != "__call__" or not top:
+            return call(*args, **kwargs)
+        if top == "final_norm":
+            value = call(*args, **kwargs)
+            return self._tap("final_norm", value) if self._whole else value
+        block = f"blocks.{top.removeprefix('layer_')}"
+        return self._block_module(block, rest, module, call, args, kwargs)
+
+    def _block_module(
+        self, block: str, path: str, module: Any, call: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Any:
+        if getattr(module, "weight_name", "w") != "w":  # the two einsums that share the MLP's scope
+            value = call(*args, **kwargs)
+            if module.weight_name == "gating_einsum":
+                self._tap(f"{block}.mlp.gate", value[..., 0, :])
+                self._tap(f"{block}.mlp.up", value[..., 1, :])
+            return value
+        if path in _INPUTS:
+            name, position = _INPUTS[path]
+            tapped = self._tap(f"{block}.{name}", args[position])
+            args = (*args[:position], tapped, *args[position + 1 :])
+        if path == "attn":
+            self._roped = [f"{block}.attn.query_rope", f"{block}.attn.key_rope"]
+        value = call(*args, **kwargs)
+        if path == "":
+            cache, output = value
+            return cache, self._tap(f"{block}.output", output)
+        if path == "attn/kv_einsum":
+            self._tap(f"{block}.attn.key", value[0])
+            self._tap(f"{block}.attn.value", value[1])
+        if path in _OUTPUTS:
+            value = self._tap(f"{block}.{_OUTPUTS[path]}", value)
+        return value
+
+    def apply_rope(self, *args: Any, **kwargs: Any) -> jax.Array:
+        """RoPE of the query, then of the key, as the attention module calls it."""
+        value: jax.Array = self._tap(self._roped.pop(0), self._apply_rope(*args, **kwargs))
+        return value
+
+
+def preset_config(model: str, blocks: int) -> Any:
+    """The official package's own config of a preset, its first `blocks` blocks, text only.
+
+    Raises:
+      RequestError: the package is not usable.
+    """
+    gm = import_gemma()
+    config = getattr(gm.nn, _CLASSES[model]).config
+    kinds = tuple(config.attention_types[:blocks])
+    return dataclasses.replace(config, attention_types=kinds, vision_encoder=None)
+
+
+def converted_config(config: Config, blocks: int) -> Any:
+    """Any of our configs as the official package's, cut to `blocks` blocks.
+
+    Raises:
+      RequestError: the package is not usable, or can't express the shape.
+    """
+    gm = import_gemma()
+    from gemma.gm.nn import _config, _modules
+
+    norms = {
+        config.width // config.num_heads: "BY_ONE_OVER_SQRT_EMBED_DIM_DIV_NUM_HEADS",
+        config.head_width: "BY_ONE_OVER_SQRT_HEAD_DIM",
+    }
+    if config.query_pre_attn_scalar not in norms:
+        raise RequestError(
+            f"the official package can scale queries by {sorted(norms)} only, "
+            f"got query_pre_attn_scalar {config.query_pre_attn_scalar}"
+        )
+    if config.num_heads == config.num_kv_heads:
+        raise RequestError("the official package fuses q, k and v where each head has its own keys")
+    kinds = {
+        "local": _modules.AttentionType.LOCAL_SLIDING,
+        "global": _modules.AttentionType.GLOBAL,
+    }
+    norm = norms[config.query_pre_attn_scalar]
+    return gm.nn.config.TransformerConfig(
+        final_logit_softcap=None,
+        num_embed=config.vocab_size,
+        embed_dim=config.width,
+        hidden_dim=config.mlp_width,
+        num_heads=config.num_heads,
+        head_dim=config.head_width,
+        num_kv_heads=config.num_kv_heads,
+        use_post_attn_norm=True,
+        use_post_ffw_norm=True,
+        use_qk_norm=True,
+        attention_types=tuple(kinds[kind] for kind in config.layer_kinds[:blocks]),
+        query_pre_attn_norm=_config.QueryPreAttentionNormalisation[norm],
+        sliding_window_size=config.window,
+        transpose_gating_einsum=True,
+        local_base_frequency=config.local_rope.base,
+        global_base_frequency=config.global_rope.base,
+        local_scale_factor=config.local_rope.factor,
+        global_scale_factor=config.global_rope.factor,
+    )
+
+
+def official_params(params: Params) -> dict[str, Any]:
+    """The official package's variables over the very same arrays."""
+    return {
+        "params": {
+            "embedder": {"input_embedding": params.embedding},
+            "final_norm": {"scale": params.final_norm},
+            **{f"layer_{i}": _block_params(block) for i, block in enumerate(params.blocks)},
+        }
+    }
+
+
+def _block_params(block: BlockParams) -> dict[str, Any]:
+    return {
+        "pre_attention_norm": {"scale": block.pre_attention_norm},
+        "attn": {
+            "q_einsum": {"w": block.attn.query},
+            "kv_einsum": {"w": block.attn.key_value},
+            "_query_norm": {"scale": block.attn.query_norm},
+            "_key_norm": {"scale": block.attn.key_norm},
+            "attn_vec_einsum": {"w": block.attn.output},
+        },
+        "post_attention_norm": {"scale": block.post_attention_norm},
+        "pre_ffw_norm": {"scale": block.pre_ffw_norm},
+        "mlp": {"gating_einsum": block.mlp.gating, "linear": block.mlp.output},
+        "post_ffw_norm": {"scale": block.post_ffw_norm},
+    }
