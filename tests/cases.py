@@ -1,0 +1,106 @@
+"""What tests share: one official-against-ours comparison, and shapes small enough to be quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
+from jaxformer.config import Config, gemma3_layer_kinds
+from jaxformer.params import Params
+from parity.diff import Column
+from parity.run import Candidate, compare_candidates, recorded
+from parity.sources.flax_gemma import converted_config, flax_gemma_source
+from parity.sources.jaxformer import jaxformer_source
+from parity.trace import Manifest
+
+# Seven blocks, so that the last comes after a global one; grouped queries; a window of 8.
+SMALL = Config(
+    vocab_size=512,
+    width=64,
+    mlp_width=128,
+    num_heads=4,
+    num_kv_heads=2,
+    head_width=32,
+    layer_kinds=gemma3_layer_kinds(7),
+    window=8,
+    query_pre_attn_scalar=32,
+)
+
+
+def quiet(message: str) -> None:
+    """A progress callback for tests."""
+    del message
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison of jaxformer with the official package.
+
+    Attributes:
+      config: ours.
+      official: the package's config; converted from ours if None.
+      tokens: [B][T]; None for synthetic ones of `shape`.
+    """
+
+    config: Config
+    params: Params
+    shape: tuple[int, int]
+    blocks: int
+    official: Any = None
+    tokens: list[list[int]] | None = None
+    numerics: Any = "default"
+    seed: int = 0
+
+    def run(self, config: Config | None = None) -> Column:
+        """Compare; `config` is that of the candidate where it departs from the official one."""
+        ids = self.tokens or synthetic_tokens(self.config, *self.shape, self.seed)
+        tokens = jnp.asarray(ids, jnp.int32)
+        manifest = Manifest("test")
+        official = flax_gemma_source(
+            self.params,
+            tokens,
+            self.official or converted_config(self.config, self.blocks),
+            manifest,
+            whole=self.blocks == self.config.num_blocks,
+            numerics=self.numerics,
+        )
+        ours = jaxformer_source(
+            self.params,
+            tokens,
+            config or self.config,
+            manifest,
+            blocks=self.blocks,
+            numerics=self.numerics,
+        )
+        with recorded(official, quiet) as reference:
+            official.release()
+            columns, _ = compare_candidates(
+                reference,
+                official.unavailable,
+                [Candidate("ours", {}, lambda: ours)],
+                certify=False,
+                progress=quiet,
+            )
+        return columns[0]
+
+
+def small_case(
+    dtype: str = "bfloat16", shape: tuple[int, int] = (2, 20), *, seed: int = 0, **changes: Any
+) -> Case:
+    """The SMALL shape at full depth."""
+    params = synthetic_params(SMALL, seed, dtype)
+    return Case(SMALL, params, shape, SMALL.num_blocks, seed=seed, **changes)
+
+
+def assert_identical(column: Column, expected_taps: int) -> None:
+    """Every expected tap was compared, and no bit differs."""
+    assert len(column.taps) == expected_taps
+    assert {tap.tap: tap.status for tap in column.taps if tap.status != "identical"} == {}
+
+
+def tap_count(blocks: int, *, whole: bool) -> int:
+    """Taps of DESIGN's table: 20 per block, the embedding, and two after the last block."""
+    return 1 + 20 * blocks + (2 if whole else 0)
