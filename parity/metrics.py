@@ -141,7 +141,8 @@ def _drop_nonfinite(
     sums: _Sums, reference: np.ndarray, ours: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Count what isn't finite; both sides in float64 with 0 there, and where both are finite."""
-    wide = [array.astype(np.float64) for array in (reference, ours)]
+    with np.errstate(invalid="ignore"):  # signalling NaNs become quiet ones
+        wide = [array.astype(np.float64) for array in (reference, ours)]
     differs = _bits(reference) != _bits(ours)
     finite = np.isfinite(wide[0]) & np.isfinite(wide[1])
     both_nan = np.isnan(wide[0]) & np.isnan(wide[1])

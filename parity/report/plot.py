@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from parity.diff import Comparison
 
@@ -11,9 +12,11 @@ _STYLES = [("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", "-"), ("P", "
 
 
 def draw_divergence(comparison: Comparison, path: Path) -> None:
-    """Two panels over the block index, a line per column: mismatched share, largest ULP distance.
+    """Two panels over the block index, a line per column, drawn off screen.
 
-    The share's ceiling is 1; columns without a difference lie at 0. Drawn off screen.
+    Above, the share of the block's output that mismatches, whose ceiling is 1. Below, the ULP
+    distance: its 99th percentile as a line, and its largest value, which values near zero that
+    change sign send to the tens of thousands at once, as a faint one.
     """
     import matplotlib
 
@@ -22,25 +25,30 @@ def draw_divergence(comparison: Comparison, path: Path) -> None:
     from matplotlib.ticker import MaxNLocator
 
     figure, (share, ulp) = pyplot.subplots(
-        2, 1, sharex=True, figsize=(6.4, 5.4), layout="constrained"
+        2, 1, sharex=True, figsize=(6.4, 5.6), layout="constrained"
     )
     for number, column in enumerate(comparison.columns):
         taps = [tap for tap in column.taps if tap.tap == f"blocks.{tap.block}.output"]
         points = [(tap.block, tap.metrics) for tap in taps if tap.metrics is not None]
-        marker, dash = _STYLES[number % len(_STYLES)]
-        style = {"marker": marker, "linestyle": dash, "markersize": 4.5, "linewidth": 1.3}
-        label = column.name.replace("$", r"\$")
         blocks = [block for block, _ in points]
+        marker, dash = _STYLES[number % len(_STYLES)]
+        style: dict[str, Any] = {"marker": marker, "linestyle": dash, "linewidth": 1.3}
         # Later columns are drawn smaller, so that lines which coincide can all be seen.
         style["markersize"] = max(3.0, 7.5 - 1.5 * number)
-        share.plot(blocks, [m.mismatched / max(m.size, 1) for _, m in points], label=label, **style)
-        ulp.plot(blocks, [m.max_ulp or 0 for _, m in points], label=label, **style)
+        label = column.name.replace("$", r"\$")
+        shares = [metrics.mismatched / max(metrics.size, 1) for _, metrics in points]
+        (line,) = share.plot(blocks, shares, label=label, **style)
+        style["color"] = line.get_color()
+        ulp.plot(blocks, [metrics.p99_ulp or 0 for _, metrics in points], **style)
+        largest = [metrics.max_ulp or 0 for _, metrics in points]
+        ulp.plot(blocks, largest, color=line.get_color(), linewidth=0.8, alpha=0.5)
     share.axhline(1, color="0.6", linewidth=0.8)
     share.set_ylim(-0.04, 1.08)
     share.set_ylabel("mismatched share\nof block output")
     ulp.set_yscale("symlog", linthresh=1)
-    ulp.set_ylim(bottom=-0.2)
-    ulp.set_ylabel("largest ULP distance")
+    top = max(1.0, ulp.get_ylim()[1])
+    ulp.set_ylim(-0.3, 3 * top)
+    ulp.set_ylabel("ULP distance:\n99th percentile, largest (faint)")
     ulp.set_xlabel("block")
     ulp.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (share, ulp):

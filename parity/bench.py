@@ -1,0 +1,209 @@
+"""`python -m parity.bench`: what parity costs, as ratios measured side by side in one run.
+
+command   the whole command without variants, over a program that only builds the weights and
+          runs the official forward; both as processes of their own, alternating
+taps      a run with all taps over one without, at T = 512
+metrics   comparing arrays in memory, over `(a != b).sum()` with the largest absolute error on
+          bfloat16 NumPy arrays; throughput counts the bytes of one trace of the pair
+memory    peak resident memory of the 1B command with its default variants, full depth
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+from parity.cli import HOLDS, Parser, Progress, run_command
+from parity.errors import RequestError
+
+_BLOCKS = 20
+_TAPS_LENGTH = 512
+_ELEMENTS = 1 << 24
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    return run_command("parity.bench", _command, arguments)
+
+
+def _command(arguments: list[str]) -> int:
+    parser = Parser(prog="python -m parity.bench", description="What parity costs, as ratios.")
+    parser.add_argument("--only", metavar="|".join(_BENCHMARKS), help="one of them (default: all)")
+    parser.add_argument("--repeat", type=int, default=3, help="pairs per ratio (default: 3)")
+    parser.add_argument("--baseline", action="store_true", help="run the command's baseline")
+    parsed = parser.parse_args(arguments)
+    if parsed.baseline:
+        return _run_baseline()
+    if parsed.only is not None and parsed.only not in _BENCHMARKS:
+        raise RequestError(f"--only must be one of {', '.join(_BENCHMARKS)}; got {parsed.only!r}")
+    if parsed.repeat < 1:
+        raise RequestError(f"--repeat must be at least 1; got {parsed.repeat}")
+    progress = Progress()
+    figures: dict[str, Any] = {}
+    for name, benchmark in _BENCHMARKS.items():
+        if parsed.only in (None, name):
+            lines, figures[name] = benchmark(parsed.repeat, progress)
+            print("\n".join(f"{name:8} {line}" for line in lines), flush=True)
+    print(json.dumps(figures))
+    return HOLDS
+
+
+def bench_command(repeat: int, progress: Progress) -> tuple[list[str], dict[str, Any]]:
+    """Wall time of the command over its baseline's: the median of paired ratios."""
+    ours, baseline = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["parity.compare", "--blocks", str(_BLOCKS), "--no-variants", "--out"]
+        for i in range(repeat):
+            progress(f"command and baseline, pair {i + 1} of {repeat}")
+            baseline.append(_process(["parity.bench", "--baseline"])[0])
+            ours.append(_process([*command, f"{folder}/{i}"])[0])
+    ratio = statistics.median(a / b for a, b in zip(ours, baseline, strict=True))
+    line = f"{ratio:.2f}x the baseline ({_seconds(ours)} against {_seconds(baseline)})"
+    return [line], {"ratio": ratio, "command_s": ours, "baseline_s": baseline}
+
+
+def bench_taps(repeat: int, progress: Progress) -> tuple[list[str], dict[str, Any]]:
+    """A 1B forward at T = 512 with all taps into memory, over the same without any."""
+    import jax
+
+    from jaxformer.model import forward
+    from parity.cli import add_choice_arguments, parse_choice
+    from parity.record import compile_recording
+    from parity.sources.setting import make_inputs, resolve
+    from parity.trace import MemorySink
+
+    parser = Parser()
+    add_choice_arguments(parser)
+    choice = parse_choice(parser.parse_args(["--seq-len", str(_TAPS_LENGTH)]))
+    inputs = make_inputs(resolve(choice), progress)
+    config, arguments = inputs.setting.config, (inputs.params, inputs.tokens)
+
+    def run(params: Any, tokens: Any, *, tap: Any) -> Any:
+        return forward(params, tokens, config, tap=tap)
+
+    progress("taps: compiling")
+    tapped = compile_recording(run, *arguments)
+    plain = jax.jit(lambda params, tokens: forward(params, tokens, config))
+    jax.block_until_ready(plain(*arguments))
+    tapped.run(*arguments, sink=MemorySink())
+    with_taps, without = [], []
+    for i in range(repeat):
+        progress(f"taps: pair {i + 1} of {repeat}")
+        without.append(_time(lambda: jax.block_until_ready(plain(*arguments))))
+        with_taps.append(_time(lambda: tapped.run(*arguments, sink=MemorySink())))
+    ratio = statistics.median(a / b for a, b in zip(with_taps, without, strict=True))
+    line = (
+        f"{ratio:.2f}x a run without ({_seconds(with_taps)} against {_seconds(without)}, "
+        f"{len(tapped.specs)} taps, T = {_TAPS_LENGTH})"
+    )
+    return [line], {"ratio": ratio, "tapped_s": with_taps, "plain_s": without}
+
+
+def bench_metrics(repeat: int, progress: Progress) -> tuple[list[str], dict[str, Any]]:
+    """Throughput of `compare_arrays` on one core, for pairs that differ nowhere, rarely, mostly."""
+    import ml_dtypes
+    import numpy as np
+
+    from parity.metrics import compare_arrays
+
+    progress("metrics: making arrays")
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal(_ELEMENTS, dtype=np.float32)
+    lines, figures = [], {}
+    for dtype in (np.dtype(ml_dtypes.bfloat16), np.dtype(np.float32)):
+        reference = wide.astype(dtype)
+        moved = (wide * np.float32(1.01)).astype(dtype)
+        pairs = {
+            "identical": reference.copy(),
+            "1% differ": np.where(rng.random(_ELEMENTS) < 0.01, moved, reference),
+            "all differ": moved,
+        }
+        for name, ours in pairs.items():
+            fast, naive = [], []
+            for _ in range(repeat):
+                naive.append(_time(functools.partial(_naive, reference, ours)))
+                fast.append(_time(functools.partial(compare_arrays, reference, ours)))
+            speed = reference.nbytes / statistics.median(fast) / 1e9
+            ratio = statistics.median(n / f for n, f in zip(naive, fast, strict=True))
+            lines.append(f"{dtype.name:8} {name:10} {speed:6.2f} GB/s, {ratio:5.1f}x naive")
+            figures[f"{dtype.name}, {name}"] = {"gb_per_s": speed, "ratio": ratio}
+    return lines, figures
+
+
+def bench_memory(repeat: int, progress: Progress) -> tuple[list[str], dict[str, Any]]:
+    """Peak resident memory of the default command on full-depth 1B."""
+    del repeat
+    progress("memory: the default 1B command")
+    with tempfile.TemporaryDirectory() as folder:
+        seconds, peak = _process(["parity.compare", "--out", f"{folder}/report"])
+    line = f"{peak / 1e9:.2f} GB at most, {seconds:.1f} s (gemma3-1b, all blocks, 4 columns)"
+    return [line], {"peak_bytes": peak, "seconds": seconds}
+
+
+_BENCHMARKS: dict[str, Callable[[int, Progress], tuple[list[str], dict[str, Any]]]] = {
+    "command": bench_command,
+    "taps": bench_taps,
+    "metrics": bench_metrics,
+    "memory": bench_memory,
+}
+
+
+def _run_baseline() -> int:
+    """What anyone would write to run the official model once: weights, `model.apply`, logits."""
+    import jax
+    import jax.numpy as jnp
+
+    from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
+    from jaxformer.config import PRESETS
+    from parity.sources.flax_gemma import import_gemma, official_params, preset_config
+
+    gm = import_gemma()
+    config = PRESETS["gemma3-1b"]
+    params = synthetic_params(config, 0, blocks=_BLOCKS)
+    model = gm.nn.Gemma3_1B(config=preset_config("gemma3-1b", _BLOCKS))
+    tokens = jnp.asarray(synthetic_tokens(config, 1, 16, 0))
+    jax.block_until_ready(model.apply(official_params(params), tokens).logits)
+    return HOLDS
+
+
+def _naive(a: Any, b: Any) -> tuple[Any, Any]:
+    import numpy as np
+
+    return (a != b).sum(), np.abs(a - b).max()
+
+
+def _process(arguments: list[str]) -> tuple[float, int]:
+    """Wall seconds and peak resident bytes of `python -m …`."""
+    start = time.perf_counter()
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    child = subprocess.Popen([sys.executable, "-m", *arguments], **quiet)
+    assert child.stderr is not None
+    said = child.stderr.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != HOLDS:
+        last = said.decode(errors="replace").strip().splitlines()[-1:]
+        raise RequestError(f"{' '.join(arguments)} ended with {child.returncode}: {last}")
+    return time.perf_counter() - start, usage.ru_maxrss * 1024
+
+
+def _time(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _seconds(values: list[float]) -> str:
+    return f"{statistics.median(values):.1f} s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
