@@ -163,7 +163,7 @@ def _run_baseline() -> int:
 
     from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
     from jaxformer.config import PRESETS
-    from parity.sources.flax_gemma import import_gemma, official_params, preset_config
+    from parity.sources.gemma_package import import_gemma, official_params, preset_config
 
     gm = import_gemma()
     config = PRESETS["gemma3-1b"]

@@ -21,7 +21,8 @@ DTYPES = ("bfloat16", "float32")
 NUMERICS = ("default", "strict")
 DEFAULT_MODEL = "gemma3-1b"
 DEFAULT_LENGTH = 16
-BLOCK_TAPS = "embed,blocks.*.output,final_norm,logits"
+# In these patterns a star crosses dots: blocks.*.output would take in every attn.output.
+BLOCK_TAPS = "embed,blocks.[0-9].output,blocks.[0-9][0-9].output,final_norm,logits"
 
 
 class Parser(argparse.ArgumentParser):

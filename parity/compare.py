@@ -107,7 +107,7 @@ def compare(
     if stored:
         check_comparable(stored.manifest, setting.manifest)
     else:
-        from parity.sources.flax_gemma import import_gemma
+        from parity.sources.gemma_package import import_gemma
 
         progress("official package: importing")
         import_gemma()

@@ -6,8 +6,7 @@ A tapped function takes a keyword argument `tap` and passes named values through
         h = tap("hidden", jnp.tanh(x))
         return tap("out", h @ h.T)
 
-    sink = MemorySink()
-    y = compile_recording(f, x).run(x, sink=sink)
+    trace = record_trace(f, x)
 
 As a command, `python -m parity.record` records a model into a folder.
 """
@@ -27,7 +26,7 @@ import numpy as np
 
 from parity.errors import RequestError
 from parity.ledger import LedgerError, OrderedDelivery, some
-from parity.trace import FrameSpec, Sink
+from parity.trace import FrameSpec, Manifest, MemorySink, Sink, Trace
 
 NumericsMode = Literal["default", "strict"]
 TappedFunction = Callable[..., jax.Array]
@@ -146,6 +145,24 @@ def compile_recording(
         found = f"it has {some(recorder.seen)}" if recorder.seen else "it has none"
         raise RequestError(f"no tap of the function is selected; {found}")
     return Recording(recorder, lowered.compile())
+
+
+def record_trace(
+    fn: TappedFunction, *args: Any, taps: str = "*", numerics: NumericsMode = "default"
+) -> Trace:
+    """Every frame of one run of `fn(*args, tap=…)`, in memory.
+
+    Args:
+      taps: comma-separated glob patterns.
+
+    Raises:
+      RequestError: the function has no taps, or none is selected.
+      LedgerError: a frame is missing or doubled, or a name occurs twice.
+    """
+    sink = MemorySink()
+    recorder = TapRecorder(taps)
+    compile_recording(fn, *args, recorder=recorder, numerics=numerics).run(*args, sink=sink)
+    return sink.trace(Manifest(getattr(fn, "__name__", "function"), numerics=numerics))
 
 
 def run_untapped(fn: TappedFunction, *args: Any, numerics: NumericsMode = "default") -> jax.Array:

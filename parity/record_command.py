@@ -34,7 +34,7 @@ def _command(arguments: list[str]) -> int:
 
     setting = resolve(choice)
     if parsed.source == "flax":
-        from parity.sources.flax_gemma import import_gemma
+        from parity.sources.gemma_package import import_gemma
 
         progress("official package: importing")
         import_gemma()

@@ -12,7 +12,8 @@ from jaxformer.config import Config, gemma3_layer_kinds
 from jaxformer.params import Params
 from parity.diff import Column
 from parity.run import Candidate, compare_candidates, recorded
-from parity.sources.flax_gemma import converted_config, flax_gemma_source
+from parity.sources.flax_gemma import flax_gemma_source
+from parity.sources.gemma_package import converted_config
 from parity.sources.jaxformer import jaxformer_source
 from parity.trace import Manifest
 

@@ -90,7 +90,8 @@ class Inputs:
         Raises:
           RequestError: the package is not usable.
         """
-        from parity.sources.flax_gemma import flax_gemma_source, preset_config
+        from parity.sources.flax_gemma import flax_gemma_source
+        from parity.sources.gemma_package import preset_config
 
         return flax_gemma_source(
             self.params,

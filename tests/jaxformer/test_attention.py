@@ -91,7 +91,9 @@ def test_attention_ignores_what_lies_outside_the_window() -> None:
 
 def test_attention_ignores_the_future() -> None:
     x = jnp.asarray(np.random.default_rng(0).standard_normal((1, 12, 64)), jnp.float32)
-    np.testing.assert_array_equal(run_attention(x)[:, :6], run_attention(x.at[:, 6:].set(9.0))[:, :6])
+    np.testing.assert_array_equal(
+        run_attention(x)[:, :6], run_attention(x.at[:, 6:].set(9.0))[:, :6]
+    )
 
 
 def test_query_scale_changes_attention() -> None:

@@ -95,5 +95,7 @@ def test_with_numerics_changes_those_fields_alone() -> None:
 
 
 def test_configs_are_hashable_so_jit_can_key_on_them() -> None:
-    again = Config(**{f.name: getattr(PRESETS["gemma3-1b"], f.name) for f in dataclasses.fields(Config)})
+    again = Config(
+        **{f.name: getattr(PRESETS["gemma3-1b"], f.name) for f in dataclasses.fields(Config)}
+    )
     assert hash(again) == hash(PRESETS["gemma3-1b"])

@@ -67,7 +67,9 @@ def test_rope_in_input_dtype_rounds_differently_in_bfloat16_only() -> None:
     positions = jnp.arange(16)[None]
     for dtype, same in (("bfloat16", False), ("float32", True)):
         x = normal(1, 16, 2, 64, dtype=dtype)
-        a, b = (apply_rope(x, positions, Rope(10_000), NUMERICS_PROFILES[p]) for p in ("official", "hf"))
+        a, b = (
+            apply_rope(x, positions, Rope(10_000), NUMERICS_PROFILES[p]) for p in ("official", "hf")
+        )
         assert bool((a == b).all()) is same
 
 

@@ -12,10 +12,28 @@ from jaxformer.taps import no_tap, prefixed
 
 PARAMS = synthetic_params(SMALL, 0, "float32")
 TOKENS = jnp.asarray(synthetic_tokens(SMALL, 2, 5, 0))
-BLOCK_TAPS = """input pre_attention_norm attn.query attn.key attn.value attn.query_norm
-attn.key_norm attn.query_rope attn.key_rope attn.probs attn.encoded attn.output
-post_attention_norm attn_residual pre_ffw_norm mlp.gate mlp.up mlp.output post_ffw_norm
-output""".split()
+BLOCK_TAPS = [
+    "input",
+    "pre_attention_norm",
+    "attn.query",
+    "attn.key",
+    "attn.value",
+    "attn.query_norm",
+    "attn.key_norm",
+    "attn.query_rope",
+    "attn.key_rope",
+    "attn.probs",
+    "attn.encoded",
+    "attn.output",
+    "post_attention_norm",
+    "attn_residual",
+    "pre_ffw_norm",
+    "mlp.gate",
+    "mlp.up",
+    "mlp.output",
+    "post_ffw_norm",
+    "output",
+]
 
 
 def taps_of(blocks: int | None) -> dict[str, tuple[int, ...]]:

@@ -29,7 +29,9 @@ def test_bits_are_pinned() -> None:
 def test_float32_holds_the_same_values_widened() -> None:
     narrow, wide = (synthetic_params(SMALL, 3, dtype) for dtype in ("bfloat16", "float32"))
     for (name, a), (_, b) in zip(named_leaves(narrow), named_leaves(wide), strict=True):
-        np.testing.assert_array_equal(np.asarray(a.astype(jnp.float32)), np.asarray(b), err_msg=name)
+        np.testing.assert_array_equal(
+            np.asarray(a.astype(jnp.float32)), np.asarray(b), err_msg=name
+        )
 
 
 def test_a_block_does_not_depend_on_how_many_there_are() -> None:

@@ -12,7 +12,7 @@ from cases import Case, assert_identical, tap_count
 
 from jaxformer.checkpoint.synthetic import synthetic_params
 from jaxformer.config import PRESETS
-from parity.sources.flax_gemma import preset_config
+from parity.sources.gemma_package import preset_config
 
 LENGTHS = (1, 2, 16, 700)
 # None stands for the full depth; the larger models run up to their first global block.
