@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -39,14 +40,21 @@ def _command(arguments: list[str]) -> int:
         progress("official package: importing")
         import_gemma()
     out = Path(parsed.out)
+    existed = out.exists()
     DiskSink(out, setting.manifest)  # refuses an unusable folder before any work is done
-    inputs = make_inputs(setting, progress)
-    source = inputs.official() if parsed.source == "flax" else inputs.ours()
-    progress(f"{source.label}: compiling")
-    specs = source.prepare()
-    progress(f"{source.label}: running, {len(specs)} taps")
-    with DiskSink(out, source.manifest) as sink:
-        source.run(sink)
+    try:
+        inputs = make_inputs(setting, progress)
+        source = inputs.official() if parsed.source == "flax" else inputs.ours()
+        progress(f"{source.label}: compiling")
+        specs = source.prepare()
+        progress(f"{source.label}: running, {len(specs)} taps")
+        with DiskSink(out, source.manifest) as sink:
+            source.run(sink)
+    except BaseException:
+        if not existed:  # and unless frames were written, which stay
+            with contextlib.suppress(OSError):
+                out.rmdir()
+        raise
     size = sum(spec.nbytes for spec in specs)
     progress(f"wrote {out}: {len(specs)} frames, {size / 1e6:,.1f} MB")
     print(out)

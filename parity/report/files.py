@@ -5,6 +5,7 @@ The folder appears whole or not at all: it is written beside its place and renam
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -32,6 +33,7 @@ class ReportFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._draft: Path | None = None
+        self._made: list[Path] = []
 
     def __enter__(self) -> ReportFolder:
         try:
@@ -42,6 +44,7 @@ class ReportFolder:
                         f"--out {self._folder} holds other content ({foreign[0]!r}); "
                         "name a new folder"
                     )
+            self._made = [p for p in self._folder.parents if not p.exists()]
             self._folder.parent.mkdir(parents=True, exist_ok=True)
             self._draft = Path(
                 tempfile.mkdtemp(prefix=f".{self._folder.name}.", dir=self._folder.parent)
@@ -53,8 +56,12 @@ class ReportFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
     ) -> None:
-        if self._draft is not None:
-            shutil.rmtree(self._draft, ignore_errors=True)
+        if self._draft is None:
+            return
+        shutil.rmtree(self._draft, ignore_errors=True)
+        for folder in self._made:  # innermost first; another run may have put something there
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def write(self, comparison: Comparison) -> None:
         """Write every file and put the folder in its place.

@@ -1,4 +1,4 @@
-"""Synthetic weights: the same bits everywhere, alike in both dtypes, trained-like in their gains."""
+"""Synthetic weights: the same bits everywhere, in both dtypes, and trained-like gains."""
 
 import hashlib
 

@@ -13,7 +13,8 @@ from parity.record import record_trace
 from parity.trace import FrameSpec, Manifest, MemorySink, Trace
 
 
-def trace(manifest: Manifest = Manifest("test"), **arrays: np.ndarray) -> Trace:
+def trace(manifest: Manifest | None = None, **arrays: np.ndarray) -> Trace:
+    manifest = manifest or Manifest("test")
     specs = [FrameSpec(i, n, a.shape, str(a.dtype)) for i, (n, a) in enumerate(arrays.items())]
     return Trace(manifest, specs, lambda spec: arrays[spec.name])
 
