@@ -137,6 +137,12 @@ def test_values_too_large_to_square_are_no_infinities() -> None:
     assert result.snr_db == pytest.approx(20 * math.log10(2))
 
 
+def test_float64_at_its_limits_raises_no_warning() -> None:
+    largest = np.float64([np.finfo(np.float64).max, 1.0])
+    result = compare_arrays(largest, -largest)
+    assert (result.mismatched, result.nonfinite, result.cosine) == (2, 0, None)
+
+
 def test_subnormal_differences_are_seen() -> None:
     result = compare_arrays(from_bits(np.dtype(np.float32), 1), from_bits(np.dtype(np.float32), 3))
     assert (result.mismatched, result.max_ulp) == (1, 2)
