@@ -102,6 +102,7 @@ def compare(
     """
     from parity.diff import Comparison, check_comparable
     from parity.run import Candidate, certificate, compare_candidates, recorded
+    from parity.sources.blind_spots import blind_spots
     from parity.sources.setting import make_inputs
 
     if stored:
@@ -127,9 +128,14 @@ def compare(
         )
     certificates.append(ours)
     proofs = [proof for proof in certificates if proof is not None]
-    manifest = _report_manifest(inputs.manifest, reference.manifest)
-    notes = _environment_notes(inputs.manifest, reference.manifest)
-    return Comparison(manifest, columns, [*notes, *map(str, proofs)]), proofs
+    comparison = Comparison(
+        manifest=_report_manifest(inputs.manifest, reference.manifest),
+        columns=columns,
+        environment=_environment_differences(inputs.manifest, reference.manifest),
+        blind_spots=blind_spots(setting.config, setting.blocks, setting.tokens),
+        notes=[str(proof) for proof in proofs],
+    )
+    return comparison, proofs
 
 
 def _stored(reference: str) -> StoredSource | None:
@@ -154,7 +160,7 @@ def _report_manifest(ours: Manifest, reference: Manifest) -> dict[str, Any]:
     }
 
 
-def _environment_notes(ours: Manifest, reference: Manifest) -> list[str]:
+def _environment_differences(ours: Manifest, reference: Manifest) -> list[str]:
     def shown(manifest: Manifest, name: str) -> Any:
         value = getattr(manifest, name)
         if name == "versions":  # those that one side alone needs don't make a difference
@@ -177,8 +183,19 @@ def _render(comparison: Comparison, form: str) -> str:
     if form == "csv":
         return table.csv_table(comparison).rstrip("\n")
     body = table.markdown_table if form == "markdown" else table.text_table
-    parts = [body(comparison), "\n".join(table.verdict_lines(comparison)), *comparison.notes]
-    return "\n\n".join(parts)
+    return "\n\n".join(
+        filter(
+            None,
+            [
+                "\n".join(f"environment: {line}" for line in comparison.environment),
+                body(comparison),
+                "\n".join(table.verdict_lines(comparison)),
+                "\n".join(table.impact_lines(comparison)),
+                "\n".join(table.blind_spot_lines(comparison)),
+                "\n".join(comparison.notes),
+            ],
+        )
+    )
 
 
 def _fresh_folder() -> Path:

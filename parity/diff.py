@@ -7,12 +7,13 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from parity.errors import RequestError
+from parity.impact import Impact, logits_impact
 from parity.metrics import Metrics, compare_arrays
 from parity.trace import Frame, FrameSpec, Manifest, Trace
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 # missing       the reference recorded this tap, this column did not
 # not_compared  the reference can't yield this tap
 Status = Literal["identical", "different", "nonfinite", "shape", "dtype", "missing", "not_compared"]
+# The tap of the model's logits, whose differences are judged by the tokens that they choose.
+LOGITS = "logits"
 COMPARED: frozenset[Status] = frozenset(("identical", "different", "nonfinite"))
 _METRIC_NAMES = tuple(f.name for f in dataclasses.fields(Metrics))
 _HARMLESS: frozenset[Status] = frozenset(("identical", "not_compared"))
@@ -54,11 +57,13 @@ class Column:
     Attributes:
       fields: the numerics fields in which it departs from `ours`.
       taps: in execution order; those that only the reference has stand last.
+      impact: of other logits, where both sides have logits and they differ.
     """
 
     name: str
     fields: Mapping[str, Any]
     taps: Sequence[TapDiff]
+    impact: Impact | None = None
 
     @property
     def first_divergence(self) -> TapDiff | None:
@@ -75,11 +80,21 @@ class Column:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything one report shows: where the figures come from, and a column per candidate."""
+    """Everything one report shows.
+
+    Attributes:
+      manifest: where the figures come from.
+      columns: one per candidate; the first is the one under test.
+      environment: in what else than the code the two sides differ; read before any figure.
+      blind_spots: faults that this input can't show.
+      notes: certificates.
+    """
 
     manifest: Mapping[str, Any]
     columns: Sequence[Column]
-    notes: Sequence[str] = field(default=())
+    environment: Sequence[str] = ()
+    blind_spots: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     @property
     def holds(self) -> bool:
@@ -109,6 +124,8 @@ class Comparison:
         return {
             "schema": 1,
             "manifest": dict(self.manifest),
+            "environment": list(self.environment),
+            "blind_spots": list(self.blind_spots),
             "notes": list(self.notes),
             "columns": [
                 {
@@ -116,6 +133,7 @@ class Comparison:
                     "fields": dict(column.fields),
                     "first_divergence": first.tap if (first := column.first_divergence) else None,
                     "compared": column.compared,
+                    "impact": None if column.impact is None else impact_json(column.impact),
                     "taps": [_finite(row) for row in _tap_rows(column.taps)],
                 }
                 for column in self.columns
@@ -134,15 +152,20 @@ class DiffSink:
         self._reference = reference
         self._unavailable = dict(unavailable or {})
         self._rows: list[TapDiff] = []
+        self._impact: Impact | None = None
 
     def begin(self, specs: Sequence[FrameSpec]) -> None:
         del specs
-        self._rows = []
+        self._rows, self._impact = [], None
 
     def put(self, frame: Frame) -> None:
         name = frame.spec.name
         if name in self._reference:
-            self._rows.append(diff_arrays(name, self._reference[name], frame.value))
+            reference = self._reference[name]
+            row = diff_arrays(name, reference, frame.value)
+            self._rows.append(row)
+            if name == LOGITS and row.status == "different":
+                self._impact = logits_impact(reference, frame.value)
         else:
             reason = self._unavailable.get(name, "the reference did not record it")
             self._rows.append(TapDiff(name, "not_compared", reason))
@@ -155,7 +178,7 @@ class DiffSink:
             for spec in self._reference.specs
             if spec.name not in present
         ]
-        return Column(name, dict(fields or {}), [*self._rows, *missing])
+        return Column(name, dict(fields or {}), [*self._rows, *missing], self._impact)
 
 
 def diff_arrays(tap: str, reference: np.ndarray, ours: np.ndarray) -> TapDiff:
@@ -223,6 +246,11 @@ def _tap_rows(taps: Sequence[TapDiff]) -> Iterator[dict[str, Any]]:
             "reason": tap.reason,
             **figures,
         }
+
+
+def impact_json(impact: Impact) -> dict[str, Any]:
+    """An impact's figures and its verdict, as JSON-like data."""
+    return {**_finite(dataclasses.asdict(impact)), "verdict": impact.verdict}
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from types import TracebackType
 
 from parity.diff import Comparison
 from parity.errors import RequestError
-from parity.report.table import csv_table, markdown_table, verdict_lines
+from parity.report.table import csv_table, impact_lines, markdown_table, verdict_lines
 
 FILES = ("comparison.json", "blocks.csv", "taps.csv", "summary.md", "divergence.png")
 
@@ -116,7 +116,9 @@ def summary(comparison: Comparison) -> str:
         "",
         *(f"- {name}: {manifest.get(name)}" for name in facts),
         f"- versions: {versions}",
-        *(f"- {note}" for note in comparison.notes),
+        *(f"- differs between the sides: {line}" for line in comparison.environment),
+        *(f"- not seen by this run: {line}" for line in comparison.blind_spots),
+        *(f"- {line}" for line in [*impact_lines(comparison), *comparison.notes]),
         "",
         "Mismatched elements of the residual stream, block by block:",
         "",

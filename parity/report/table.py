@@ -71,6 +71,22 @@ def verdict_lines(comparison: Comparison) -> list[str]:
     return [f"{column.name:{pad}}  {verdict(column)}" for column in comparison.columns]
 
 
+def impact_lines(comparison: Comparison) -> list[str]:
+    """For each column with other logits, whether any token flips."""
+    return [
+        f"{column.name}: {column.impact.verdict}"
+        for column in comparison.columns
+        if column.impact is not None
+    ]
+
+
+def blind_spot_lines(comparison: Comparison) -> list[str]:
+    """What this input can't see, under a heading; nothing if it sees everything."""
+    if not comparison.blind_spots:
+        return []
+    return ["not seen by this run:", *(f"  {line}" for line in comparison.blind_spots)]
+
+
 def verdict(column: Column) -> str:
     """What one column shows, in words."""
     expected = len(column.taps)

@@ -39,6 +39,7 @@ def test_the_table_and_every_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert "ours certified: its taps changed 0 of 10240 output elements" in out
     assert max(map(len, out.splitlines())) <= 80
     assert "official: running, 41 taps" in err
+    assert out.index("not seen by this run:") < out.index("  sliding window: no row is longer")
 
     assert sorted(os.listdir("report")) == [
         "blocks.csv",
@@ -58,6 +59,8 @@ def test_the_table_and_every_file(capsys: pytest.CaptureFixture[str]) -> None:
         "tokens_shape": [1, 16],
     }
     assert {"numerics", "versions", "backend", "reference", "weights"} <= set(manifest)
+    assert len(document["blind_spots"]) == 3
+    assert document["environment"] == []
     assert [column["name"] for column in document["columns"]] == table[0][2:]
     assert document["columns"][1]["fields"] == {"rms_norm_eps": 1e-5}
     assert len(document["columns"][0]["taps"]) == 41
@@ -154,6 +157,37 @@ def test_a_recorded_trace_is_a_reference_like_any_other(
     assert document["manifest"]["reference"].startswith("gemma 3.3")
     assert document["manifest"]["tokens"] == [[2, 5, 6], [2, 9, 0]]
     assert document["columns"][0]["compared"] == 41
+
+
+def test_logits_are_judged_by_the_tokens_they_choose(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Full depth: the faulty column's impact is told; that of equal logits is none."""
+    arguments = ["--model", "gemma3-270m", "--taps", "blocks", "--no-variants", "--out", "r"]
+    assert compare.main([*arguments, "--variant", "eps:rms_norm_eps=1e-3"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[19].split()[:3] == ["logits", "4194304", "0"]
+    assert "\neps: " in out
+    ours, eps = json.loads(Path("r/comparison.json").read_text())["columns"]
+    assert ours["impact"] is None
+    assert eps["impact"]["positions"] == 16
+    assert eps["impact"]["max_logit_error"] > 0
+    assert eps["impact"]["verdict"] in Path("r/summary.md").read_text()
+
+
+def test_another_environment_is_told_before_any_figure(
+    golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(golden, tmp_path / "older")
+    path = tmp_path / "older" / "manifest.json"
+    document = json.loads(path.read_text())
+    document["manifest"]["versions"]["jax"] = "0.4.0"
+    document["manifest"]["backend"] = "tpu"
+    path.write_text(json.dumps(document))
+    assert compare.main(["--reference", "older", "--no-variants", "--out", "r"]) == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("environment: versions differ: reference {'jax': '0.4.0'")
+    assert second == "environment: backend differ: reference tpu, ours cpu"
 
 
 @pytest.fixture(scope="module")

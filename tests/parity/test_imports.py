@@ -17,7 +17,7 @@ HEAVY = {"jax", "numpy", "pandas", "matplotlib", "flax", "gemma", "torch", "safe
 ORDER = {
     "jaxformer": ["config", "taps", "params", "layers", "attention", "model", "checkpoint"],
     "parity": [
-        "errors", "trace", "ledger", "record", "metrics", "storage", "diff", "variants",
+        "errors", "trace", "ledger", "record", "metrics", "impact", "storage", "diff", "variants",
         "report", "cli", "sources", "run", "compare", "record_command", "bench",
     ],
 }  # fmt: skip
