@@ -47,6 +47,11 @@ class Choice:
     numerics: str | None
     taps: str
 
+    @property
+    def takes_block_inputs(self) -> bool:
+        """Every block's input is among the selected taps."""
+        return self.taps == "*"
+
 
 def add_choice_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say which model runs on which input."""

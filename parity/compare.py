@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import itertools
 import json
@@ -26,6 +27,7 @@ from parity.variants import DEFAULT_VARIANTS, OURS, Variant, check_names, parse_
 
 if TYPE_CHECKING:
     from parity.diff import Comparison
+    from parity.inject import Scope
     from parity.run import Certificate
     from parity.sources.base import Source
     from parity.sources.setting import Setting
@@ -45,6 +47,7 @@ examples:
   python -m parity.record --out golden
   python -m parity.compare --reference golden"""
 
+_SCOPES = ("blocks", "taps")
 _FORMATS = ("table", "markdown", "csv", "json")
 
 
@@ -61,6 +64,10 @@ def _command(arguments: list[str]) -> int:
     check_names(variants)
     if parsed.format not in _FORMATS:
         raise RequestError(f"--format must be one of {', '.join(_FORMATS)}; got {parsed.format!r}")
+    if parsed.inject not in (None, *_SCOPES):
+        raise RequestError(f"--inject must be one of {', '.join(_SCOPES)}; got {parsed.inject!r}")
+    if parsed.inject and not choice.takes_block_inputs:
+        raise RequestError("--inject needs the taps of block inputs; leave --taps at all")
     out = Path(parsed.out) if parsed.out else _fresh_folder()
     progress = Progress()
 
@@ -74,7 +81,12 @@ def _command(arguments: list[str]) -> int:
         with_fields(setting.config, variant.fields)
     with ReportFolder(out) as report:
         comparison, certificates = compare(
-            setting, [OURS, *variants], stored=stored, certify=parsed.certify, progress=progress
+            setting,
+            [OURS, *variants],
+            stored=stored,
+            certify=parsed.certify,
+            inject=parsed.inject,
+            progress=progress,
         )
         report.write(comparison)
     progress(f"wrote {out}")
@@ -89,6 +101,7 @@ def compare(
     *,
     stored: StoredSource | None = None,
     certify: bool = False,
+    inject: Scope | None = None,
     progress: Callable[[str], None],
 ) -> tuple[Comparison, list[Certificate]]:
     """jaxformer under each variant against the official package, or against a stored trace.
@@ -96,12 +109,19 @@ def compare(
     Args:
       variants: a column each; parity is that of the first.
       certify: prove for each side that runs that its taps changed nothing.
+      inject: measure local errors too, on the reference's values at each block, or at each tap.
 
     Raises:
       RequestError: the runs can't be compared, or the official package is not usable.
     """
     from parity.diff import Comparison, check_comparable
-    from parity.run import Candidate, certificate, compare_candidates, recorded
+    from parity.run import (
+        Candidate,
+        certificate,
+        compare_candidates,
+        controlled_injection,
+        recorded,
+    )
     from parity.sources.blind_spots import blind_spots
     from parity.sources.setting import make_inputs
 
@@ -120,11 +140,21 @@ def compare(
         Candidate(variant.name, variant.fields, functools.partial(inputs.ours, variant))
         for variant in variants
     ]
-    with recorded(reference, progress) as trace:
+    with contextlib.ExitStack() as stack:
+        trace = stack.enter_context(recorded(reference, progress))
         certificates = [certificate(reference, progress)] if certify else []
         reference.release()
+        injection = None
+        if inject is not None:
+            controlled = controlled_injection(reference, trace, inject, progress)
+            injection = stack.enter_context(controlled)
         columns, ours = compare_candidates(
-            trace, reference.unavailable, candidates, certify=certify, progress=progress
+            trace,
+            reference.unavailable,
+            candidates,
+            certify=certify,
+            inject=injection,
+            progress=progress,
         )
     certificates.append(ours)
     proofs = [proof for proof in certificates if proof is not None]
@@ -231,6 +261,12 @@ def _parser() -> Parser:
         "--certify",
         action="store_true",
         help="prove that taps change nothing: run again without, compare outputs bit for bit",
+    )
+    parser.add_argument(
+        "--inject",
+        metavar="|".join(_SCOPES),
+        help="also run each block (or each stage between taps) on the reference's own values: "
+        "error made there, apart from error inherited",
     )
     parser.add_argument(
         "--out", metavar="DIR", help="report folder (default: a fresh one in reports/runs)"

@@ -36,12 +36,18 @@ _HARMLESS: frozenset[Status] = frozenset(("identical", "not_compared"))
 
 @dataclass(frozen=True)
 class TapDiff:
-    """One tap of one column. `metrics` is None where nothing could be compared."""
+    """One tap of one column.
+
+    Attributes:
+      metrics: of the column as it ran (`free`); None where nothing could be compared.
+      local: of the same on the reference's own values at the input; None where that was not run.
+    """
 
     tap: str
     status: Status
     reason: str = ""
     metrics: Metrics | None = None
+    local: Metrics | None = None
 
     @property
     def block(self) -> int | None:
@@ -74,8 +80,24 @@ class Column:
     def compared(self) -> int:
         return sum(tap.status in COMPARED for tap in self.taps)
 
+    @property
+    def injected(self) -> bool:
+        """Local errors were measured."""
+        return any(tap.local is not None for tap in self.taps)
+
+    @property
+    def first_local(self) -> TapDiff | None:
+        """The first tap at which an error is made, given the reference's values before it."""
+        return next((tap for tap in self.taps if tap.local and tap.local.mismatched), None)
+
     def tap(self, name: str) -> TapDiff | None:
         return next((tap for tap in self.taps if tap.tap == name), None)
+
+    def with_local(self, injected: Column) -> Column:
+        """This column with the figures of its run on the reference's values as local errors."""
+        local = {tap.tap: tap.metrics for tap in injected.taps}
+        taps = [dataclasses.replace(tap, local=local.get(tap.tap)) for tap in self.taps]
+        return dataclasses.replace(self, taps=taps)
 
 
 @dataclass(frozen=True)
@@ -117,6 +139,7 @@ class Comparison:
             ]
         )
         whole = ["block", "mismatched", "size", "max_ulp", "p99_ulp"]
+        whole += ["local_mismatched", "local_max_ulp"]
         return frame.astype(dict.fromkeys(whole, "Int64"))
 
     def to_json(self) -> dict[str, Any]:
@@ -233,7 +256,22 @@ def check_comparable(reference: Manifest, ours: Manifest) -> None:
         raise RequestError(f"these runs can't be compared, the reference differs in {found}")
 
 
+def inherited_error(tap: TapDiff) -> float | None:
+    """Relative L2 error that came in with the input: free less local, in quadrature.
+
+    That is exact where what is made here is orthogonal to what came in, as independent roundings
+    nearly are; it is an estimate elsewhere.
+    """
+    if tap.metrics is None or tap.local is None:
+        return None
+    free, local = tap.metrics.rel_l2, tap.local.rel_l2
+    if free is None or local is None:
+        return None
+    return math.sqrt(max(free**2 - local**2, 0.0))
+
+
 def _tap_rows(taps: Sequence[TapDiff]) -> Iterator[dict[str, Any]]:
+    coming_in = {tap.block: tap.metrics for tap in taps if tap.tap == f"blocks.{tap.block}.input"}
     for index, tap in enumerate(taps):
         figures = dict.fromkeys(_METRIC_NAMES)
         if tap.metrics is not None:
@@ -245,7 +283,24 @@ def _tap_rows(taps: Sequence[TapDiff]) -> Iterator[dict[str, Any]]:
             "status": tap.status,
             "reason": tap.reason,
             **figures,
+            **_local_row(tap, coming_in.get(tap.block)),
         }
+
+
+def _local_row(tap: TapDiff, coming_in: Metrics | None) -> dict[str, Any]:
+    """Error made here, error inherited, and error out over error into the block."""
+    local, free = tap.local, tap.metrics
+    gain = None
+    if free and coming_in and free.rel_l2 is not None and coming_in.rel_l2:
+        gain = free.rel_l2 / coming_in.rel_l2
+    return {
+        "local_mismatched": local.mismatched if local else None,
+        "local_max_abs": local.max_abs if local else None,
+        "local_max_ulp": local.max_ulp if local else None,
+        "local_rel_l2": local.rel_l2 if local else None,
+        "inherited_rel_l2": inherited_error(tap),
+        "gain": gain,
+    }
 
 
 def impact_json(impact: Impact) -> dict[str, Any]:

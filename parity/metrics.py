@@ -9,8 +9,9 @@ Conventions
 - Relative error is |ours - reference| / |reference| where the reference is not 0.
 - ULP distance is the number of representable values of the array's own dtype between the two;
   -0 and +0 count as one value. `p99_ulp` is the nearest-rank percentile over all finite elements.
+- `rel_l2` is sqrt(sum (ours - reference)² / sum reference²) over all finite pairs.
 - Cosine and signal-to-noise ratio, `10 log10(sum reference² / sum (ours - reference)²)` dB, are
-  over all finite pairs; None where a norm is 0 (and, for the ratio, where there is no noise).
+  over all finite pairs; these three are None where a norm is 0 (and the ratio without noise).
 
 Sums are taken in float32 within a chunk and in float64 across chunks.
 """
@@ -45,6 +46,7 @@ class Metrics:
     max_rel: float = 0.0
     max_ulp: int | None = 0
     p99_ulp: int | None = 0
+    rel_l2: float | None = 0.0
     cosine: float | None = 1.0
     snr_db: float | None = None
 
@@ -65,7 +67,9 @@ class _Sums:
     ours_square: float = 0.0
     product: float = 0.0
     error_square: float = 0.0
-    ulps: list[np.ndarray] = field(default_factory=list)
+    # Distances of the elements that were looked at one by one; room for all, filled up to `seen`.
+    ulps: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
+    seen: int = 0
 
 
 # Signalling NaNs become quiet ones, and sums of huge float64 values infinite: neither is news.
@@ -92,7 +96,7 @@ def compare_arrays(reference: np.ndarray, ours: np.ndarray) -> Metrics:
     if all(equal):
         ulp = 0 if is_float else None
         return Metrics(size=reference.size, max_ulp=ulp, p99_ulp=ulp)
-    sums = _Sums()
+    sums = _Sums(ulps=np.empty(reference.size if is_float else 0, _bits(flat[0]).dtype))
     for chunk, same in zip(chunks, equal, strict=True):
         _add_chunk(sums, flat[0][chunk], flat[1][chunk], chunk.start, same)
     return _finish(sums, reference, flat[0], flat[1])
@@ -102,55 +106,52 @@ def _add_chunk(
     sums: _Sums, reference: np.ndarray, ours: np.ndarray, start: int, same: bool
 ) -> None:
     wide_reference = _widen(reference)
-    wide_ours = wide_reference if same else _widen(ours)
-    squares = _dot(wide_reference, wide_reference), _dot(wide_ours, wide_ours)
-    comparable = None
-    if math.isfinite(sum(squares)):
-        sums.finite += reference.size
-    else:  # Inf, NaN, or values too large to square in float32
-        wide_reference, wide_ours, comparable = _drop_nonfinite(sums, reference, ours)
-        squares = _dot(wide_reference, wide_reference), _dot(wide_ours, wide_ours)
-    sums.reference_square += squares[0]
-    sums.ours_square += squares[1]
-    sums.product += squares[0] if same else _dot(wide_reference, wide_ours)
-    if same:
-        return
-    differs = _bits(reference) != _bits(ours)
-    mismatched = int(np.count_nonzero(differs))
+    square = _dot(wide_reference, wide_reference)
+    where: np.ndarray | None = None
+    mismatched = 0
+    if not same:
+        differs = _bits(reference) != _bits(ours)
+        mismatched = int(np.count_nonzero(differs))
+        # Where most differ, gathering those would cost more than the zero errors of the rest.
+        where = None if 4 * mismatched > reference.size else np.flatnonzero(differs)
     sums.mismatched += mismatched
-    if comparable is None and 4 * mismatched > reference.size:
-        # Most differ: gathering those would cost more than the zeros of the rest.
-        _add_errors(sums, wide_reference, wide_ours, reference, ours, start)
+    ref, own = (reference, ours) if where is None else (reference[where], ours[where])
+    wide_ref = wide_reference if where is None else _widen(ref)
+    wide_own = wide_reference if same else _widen(own)
+    # Both sides share what doesn't differ, so its squares need no second look.
+    shared = square - _dot(wide_ref, wide_ref)
+    own_square = _dot(wide_own, wide_own)
+    if not math.isfinite(square + own_square):
+        _add_nonfinite_chunk(sums, reference, ours, start)
         return
-    where = np.flatnonzero(differs if comparable is None else differs & comparable)
+    sums.finite += reference.size
+    sums.reference_square += square
+    sums.ours_square += shared + own_square
+    sums.product += shared + _dot(wide_ref, wide_own)
+    if not same:
+        _add_errors(sums, wide_ref, wide_own, ref, own, start if where is None else start + where)
+
+
+def _add_nonfinite_chunk(sums: _Sums, reference: np.ndarray, ours: np.ndarray, start: int) -> None:
+    """A chunk with Inf or NaN, or with values too large to square in float32: in float64."""
+    wide = [array.astype(np.float64) for array in (reference, ours)]
+    finite = np.isfinite(wide[0]) & np.isfinite(wide[1])
+    both_nan = np.isnan(wide[0]) & np.isnan(wide[1])
+    differs = _bits(reference) != _bits(ours)
+    sums.finite += int(np.count_nonzero(finite))
+    sums.nonfinite += int(np.count_nonzero(differs & ~finite))
+    sums.nan_payload += int(np.count_nonzero(differs & both_nan))
+    a, b = (np.where(finite, array, 0.0) for array in wide)
+    sums.reference_square += _dot(a, a)
+    sums.ours_square += _dot(b, b)
+    sums.product += _dot(a, b)
+    where = np.flatnonzero(differs & finite)
     if where.size:
-        _add_errors(
-            sums,
-            wide_reference[where],
-            wide_ours[where],
-            reference[where],
-            ours[where],
-            start + where,
-        )
+        _add_errors(sums, a[where], b[where], reference[where], ours[where], start + where)
 
 
 def _dot(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.dot(x, y))
-
-
-def _drop_nonfinite(
-    sums: _Sums, reference: np.ndarray, ours: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Count what isn't finite; both sides in float64 with 0 there, and where both are finite."""
-    wide = [array.astype(np.float64) for array in (reference, ours)]
-    differs = _bits(reference) != _bits(ours)
-    finite = np.isfinite(wide[0]) & np.isfinite(wide[1])
-    both_nan = np.isnan(wide[0]) & np.isnan(wide[1])
-    sums.finite += int(np.count_nonzero(finite))
-    sums.nonfinite += int(np.count_nonzero(differs & ~finite))
-    sums.nan_payload += int(np.count_nonzero(differs & both_nan))
-    zeroed = [np.where(finite, array, 0.0) for array in wide]
-    return zeroed[0], zeroed[1], finite
 
 
 def _add_errors(
@@ -178,14 +179,16 @@ def _add_errors(
     np.divide(error, magnitude, out=error)
     sums.max_rel = max(sums.max_rel, float(error.max()))
     if _is_float(reference.dtype):
-        sums.ulps.append(ulp_distance(reference, ours))
+        room = sums.ulps[sums.seen : sums.seen + reference.size]
+        ulp_distance(reference, ours, out=room)
+        sums.seen += reference.size
 
 
 def _finish(
     sums: _Sums, reference: np.ndarray, flat_reference: np.ndarray, flat_ours: np.ndarray
 ) -> Metrics:
     is_float = _is_float(reference.dtype)
-    ulps = np.concatenate(sums.ulps) if sums.ulps else np.zeros(0, np.uint8)
+    ulps = sums.ulps[: sums.seen]
     norms = math.sqrt(sums.reference_square) * math.sqrt(sums.ours_square)
     noisy = sums.error_square > 0 and sums.reference_square > 0
     found = sums.max_at >= 0
@@ -204,13 +207,16 @@ def _finish(
         max_rel=sums.max_rel,
         max_ulp=int(ulps.max(initial=0)) if is_float else None,
         p99_ulp=_percentile(ulps, sums.finite) if is_float else None,
+        rel_l2=math.sqrt(sums.error_square / sums.reference_square)
+        if sums.reference_square > 0
+        else None,
         # Rounding may lift the quotient of nearly equal arrays above 1.
         cosine=min(1.0, sums.product / norms) if 0 < norms < math.inf else None,
         snr_db=10 * math.log10(sums.reference_square / sums.error_square) if noisy else None,
     )
 
 
-def ulp_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def ulp_distance(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Representable values between each pair, as unsigned integers of the floats' own width.
 
     A float's bits, read as sign and magnitude, number the values in order, so that of two values
@@ -218,7 +224,8 @@ def ulp_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     have no place in that order: their distance is meaningless.
     """
     bits_a, bits_b = _bits(a), _bits(b)
-    distance: np.ndarray = np.maximum(bits_a, bits_b) - np.minimum(bits_a, bits_b)
+    distance = np.maximum(bits_a, bits_b, out=out)
+    distance -= np.minimum(bits_a, bits_b)
     magnitude_bits = np.iinfo(bits_a.dtype).max >> 1
     either_sign = bits_a ^ bits_b
     if either_sign.max(initial=0) > magnitude_bits:
@@ -230,13 +237,15 @@ def ulp_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _percentile(ulps: np.ndarray, total: int, share: float = 0.99) -> int:
-    """Nearest-rank percentile of `total` distances, of which all but `ulps` are 0."""
+    """Nearest-rank percentile of `total` distances; all but `ulps`, here reordered, are 0."""
     rank = math.ceil(share * total) - (total - ulps.size) - 1
     if rank < 0 or ulps.size == 0:
         return 0
-    # Both are vectorised; selection degenerates where most of the values are ties.
-    ordered = np.sort(ulps) if ulps.dtype.itemsize <= 2 else np.partition(ulps, rank)
-    return int(ordered[rank])
+    if ulps.dtype.itemsize <= 2:  # selection degenerates where most of the values are ties
+        ulps.sort()
+    else:
+        ulps.partition(rank)
+    return int(ulps[rank])
 
 
 def _index(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,13 +9,15 @@ from parity.diff import Column, Comparison, TapDiff
 
 WIDTH = 80
 _ABSENT = "-"
+_LOCAL = " local"
 
 
 def block_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Header and rows: mismatched elements of the residual stream leaving each block.
 
     The logits follow as a row of their own where they were recorded. A run without any block
-    output has a row per tap instead.
+    output has a row per tap instead. A column whose local errors were measured is followed by a
+    column `NAME local`: mismatches made in that block alone, on the reference's values.
     """
     first = comparison.columns[0].taps
     outputs = [tap for tap in first if tap.tap == f"blocks.{tap.block}.output"]
@@ -25,27 +27,41 @@ def block_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     else:
         labels = [(tap.tap, tap) for tap in first]
     header = ["block" if outputs else "tap", "elements"]
-    header += [column.name for column in comparison.columns]
-    by_name = [{tap.tap: tap for tap in column.taps} for column in comparison.columns]
-    rows = [
-        [label, _size(tap), *(_cell(taps.get(tap.tap)) for taps in by_name)]
-        for label, tap in labels
-    ]
+    rows = [[label, _size(tap)] for label, tap in labels]
+    for column in comparison.columns:
+        taps = {tap.tap: tap for tap in column.taps}
+        header.append(column.name)
+        for row, (_, tap) in zip(rows, labels, strict=True):
+            row.append(_cell(taps.get(tap.tap)))
+        if column.injected:
+            header.append(f"{column.name}{_LOCAL}")
+            for row, (_, tap) in zip(rows, labels, strict=True):
+                row.append(_local_cell(taps.get(tap.tap)))
     return header, rows
 
 
 def text_table(comparison: Comparison, width: int = WIDTH) -> str:
-    """The table in plain text, cut into several where its columns don't fit the width."""
+    """The table in plain text, cut into several where its columns don't fit the width.
+
+    Local errors stay beside the column that they belong to, under the short heading `local`.
+    """
     header, rows = block_rows(comparison)
-    widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
-    parts: list[list[int]] = [[0, 1]]
+    lines = [[_LOCAL.strip() if cell.endswith(_LOCAL) else cell for cell in header], *rows]
+    widths = [max(len(line[i]) for line in lines) + 2 for i in range(len(header))]
+    groups: list[list[int]] = []
     for i in range(2, len(header)):
-        used = sum(widths[j] + 2 for j in parts[-1]) - 2
-        if used + 2 + widths[i] > width and len(parts[-1]) > 2:
+        if header[i].endswith(_LOCAL):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    parts: list[list[int]] = [[0, 1]]
+    for group in groups:
+        used = sum(widths[i] for i in [*parts[-1], *group]) - 2
+        if used > width and len(parts[-1]) > 2:
             parts.append([0, 1])
-        parts[-1].append(i)
+        parts[-1] += group
     return "\n\n".join(
-        "\n".join("  ".join(line[i].rjust(widths[i]) for i in part) for line in [header, *rows])
+        "\n".join("".join(line[i].rjust(widths[i]) for i in part)[2:] for line in lines)
         for part in parts
     )
 
@@ -117,6 +133,10 @@ def _cell(tap: TapDiff | None) -> str:
     if tap is None:
         return _ABSENT
     return str(tap.metrics.mismatched) if tap.metrics else tap.status
+
+
+def _local_cell(tap: TapDiff | None) -> str:
+    return str(tap.local.mismatched) if tap and tap.local else _ABSENT
 
 
 def _escape(cell: str) -> str:

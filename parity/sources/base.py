@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import os
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from parity.inject import Scope, injecting
 from parity.metrics import Metrics, compare_arrays
 from parity.record import (
     NumericsMode,
@@ -102,6 +104,16 @@ class FunctionSource:
         plain = self.fn if self.untapped is None else self.untapped
         return compare_arrays(
             np.asarray(run_untapped(plain, *self.args, numerics=self.numerics)), self._output
+        )
+
+    def injected(self, values: Mapping[str, jax.Array], scope: Scope) -> FunctionSource:
+        """The same function with the taps named in `values` passing those on."""
+        return dataclasses.replace(
+            self,
+            label=f"{self.label} on the reference's values",
+            fn=injecting(self.fn, scope),
+            args=(*self.args, dict(values)),
+            untapped=None,
         )
 
     def release(self) -> None:

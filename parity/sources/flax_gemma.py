@@ -19,6 +19,7 @@ from typing import Any
 from unittest import mock
 
 import jax
+import jax.numpy as jnp
 
 from jaxformer.params import Params
 from parity.record import NumericsMode
@@ -153,8 +154,9 @@ class _Watcher:
         if getattr(module, "weight_name", "w") != "w":  # the two einsums that share the MLP's scope
             value = call(*args, **kwargs)
             if module.weight_name == "gating_einsum":
-                self._tap(f"{block}.mlp.gate", value[..., 0, :])
-                self._tap(f"{block}.mlp.up", value[..., 1, :])
+                halves = [value[..., 0, :], value[..., 1, :]]
+                passed = self._taps([f"{block}.mlp.gate", f"{block}.mlp.up"], halves)
+                return value if passed is None else jnp.stack(passed, axis=-2)
             return value
         if path in _INPUTS:
             name, position = _INPUTS[path]
@@ -167,11 +169,16 @@ class _Watcher:
             cache, output = value
             return cache, self._tap(f"{block}.output", output)
         if path == "attn/kv_einsum":
-            self._tap(f"{block}.attn.key", value[0])
-            self._tap(f"{block}.attn.value", value[1])
+            passed = self._taps([f"{block}.attn.key", f"{block}.attn.value"], list(value))
+            value = value if passed is None else passed
         if path in _OUTPUTS:
             value = self._tap(f"{block}.{_OUTPUTS[path]}", value)
         return value
+
+    def _taps(self, names: list[str], parts: list[jax.Array]) -> list[jax.Array] | None:
+        """Tap parts of one value; None if all pass unchanged, so that the value itself can too."""
+        passed = [self._tap(name, part) for name, part in zip(names, parts, strict=True)]
+        return None if all(a is b for a, b in zip(passed, parts, strict=True)) else passed
 
     def apply_rope(self, *args: Any, **kwargs: Any) -> jax.Array:
         """RoPE of the query, then of the key, as the attention module calls it."""
