@@ -3,9 +3,10 @@
 command   the whole command without variants, over a program that only builds the weights and
           runs the official forward; both as processes of their own, alternating
 taps      a run with all taps over one without, at T = 512
+injection all of 1B's blocks run on given inputs, over one forward, both recorded
 metrics   comparing arrays in memory, over `(a != b).sum()` with the largest absolute error on
           bfloat16 NumPy arrays; throughput counts the bytes of one trace of the pair
-memory    peak resident memory of the 1B command with its default variants, full depth
+memory    peak resident memory of the 1B command with its default variants
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from parity.cli import HOLDS, Parser, Progress, run_command
 from parity.errors import RequestError
+
+if TYPE_CHECKING:
+    from parity.sources.setting import Inputs
+    from parity.trace import Frame, FrameSpec
 
 _BLOCKS = 20
 _TAPS_LENGTH = 512
@@ -51,7 +56,7 @@ def _command(arguments: list[str]) -> int:
     for name, benchmark in _BENCHMARKS.items():
         if parsed.only in (None, name):
             lines, figures[name] = benchmark(parsed.repeat, progress)
-            print("\n".join(f"{name:8} {line}" for line in lines), flush=True)
+            print("\n".join(f"{name:9} {line}" for line in lines), flush=True)
     print(json.dumps(figures))
     return HOLDS
 
@@ -65,7 +70,7 @@ def bench_command(repeat: int, progress: Progress) -> tuple[list[str], dict[str,
             progress(f"command and baseline, pair {i + 1} of {repeat}")
             baseline.append(_process(["parity.bench", "--baseline"])[0])
             ours.append(_process([*command, f"{folder}/{i}"])[0])
-    ratio = statistics.median(a / b for a, b in zip(ours, baseline, strict=True))
+    ratio = _ratio(ours, baseline)
     line = f"{ratio:.2f}x the baseline ({_seconds(ours)} against {_seconds(baseline)})"
     return [line], {"ratio": ratio, "command_s": ours, "baseline_s": baseline}
 
@@ -75,15 +80,10 @@ def bench_taps(repeat: int, progress: Progress) -> tuple[list[str], dict[str, An
     import jax
 
     from jaxformer.model import forward
-    from parity.cli import add_choice_arguments, parse_choice
     from parity.record import compile_recording
-    from parity.sources.setting import make_inputs, resolve
     from parity.trace import MemorySink
 
-    parser = Parser()
-    add_choice_arguments(parser)
-    choice = parse_choice(parser.parse_args(["--seq-len", str(_TAPS_LENGTH)]))
-    inputs = make_inputs(resolve(choice), progress)
+    inputs = _inputs(["--seq-len", str(_TAPS_LENGTH)], progress)
     config, arguments = inputs.setting.config, (inputs.params, inputs.tokens)
 
     def run(params: Any, tokens: Any, *, tap: Any) -> Any:
@@ -93,18 +93,53 @@ def bench_taps(repeat: int, progress: Progress) -> tuple[list[str], dict[str, An
     tapped = compile_recording(run, *arguments)
     plain = jax.jit(lambda params, tokens: forward(params, tokens, config))
     jax.block_until_ready(plain(*arguments))
-    tapped.run(*arguments, sink=MemorySink())
-    with_taps, without = [], []
+    tapped.run(*arguments, sink=_Dropping())
+    size = sum(spec.nbytes for spec in tapped.specs) / 1e9
+    seconds: dict[str, list[float]] = {"plain": [], "dropped": [], "kept": []}
     for i in range(repeat):
-        progress(f"taps: pair {i + 1} of {repeat}")
-        without.append(_time(lambda: jax.block_until_ready(plain(*arguments))))
-        with_taps.append(_time(lambda: tapped.run(*arguments, sink=MemorySink())))
-    ratio = statistics.median(a / b for a, b in zip(with_taps, without, strict=True))
-    line = (
-        f"{ratio:.2f}x a run without ({_seconds(with_taps)} against {_seconds(without)}, "
-        f"{len(tapped.specs)} taps, T = {_TAPS_LENGTH})"
-    )
-    return [line], {"ratio": ratio, "tapped_s": with_taps, "plain_s": without}
+        progress(f"taps: round {i + 1} of {repeat}")
+        seconds["plain"].append(_time(lambda: jax.block_until_ready(plain(*arguments))))
+        seconds["dropped"].append(_time(lambda: tapped.run(*arguments, sink=_Dropping())))
+        seconds["kept"].append(_time(lambda: tapped.run(*arguments, sink=MemorySink())))
+    lines, figures = [], {}
+    for name in ("dropped", "kept"):
+        figures[name] = _ratio(seconds[name], seconds["plain"])
+        lines.append(
+            f"{figures[name]:.2f}x a run without, frames {name} "
+            f"({_seconds(seconds[name])} against {_seconds(seconds['plain'])})"
+        )
+    lines.append(f"      {len(tapped.specs)} taps, {size:.2f} GB, T = {_TAPS_LENGTH}")
+    return lines, {"ratio": figures, "seconds": seconds}
+
+
+class _Dropping:
+    """A sink that keeps nothing: what is left is the cost of watching."""
+
+    def begin(self, specs: Sequence[FrameSpec]) -> None: ...
+
+    def put(self, frame: Frame) -> None: ...
+
+
+def bench_injection(repeat: int, progress: Progress) -> tuple[list[str], dict[str, Any]]:
+    """All of 1B's blocks on given inputs, recorded and compared, over one recorded forward."""
+    from parity.diff import DiffSink
+    from parity.inject import injection
+    from parity.trace import MemorySink
+
+    inputs = _inputs([], progress)
+    free, memory = inputs.ours(), MemorySink()
+    progress("injection: compiling")
+    free.run(memory)
+    trace = memory.trace(free.manifest)
+    injected = free.injected(injection(trace, "blocks"), "blocks")
+    injected.run(DiffSink(trace))
+    local, forward = [], []
+    for _ in range(repeat):
+        forward.append(_time(lambda: free.run(_Dropping())))
+        local.append(_time(lambda: injected.run(DiffSink(trace))))
+    ratio = _ratio(local, forward)
+    line = f"{ratio:.2f}x one forward ({_seconds(local)} against {_seconds(forward)})"
+    return [line], {"ratio": ratio, "injected_s": local, "forward_s": forward}
 
 
 def bench_metrics(repeat: int, progress: Progress) -> tuple[list[str], dict[str, Any]]:
@@ -132,28 +167,43 @@ def bench_metrics(repeat: int, progress: Progress) -> tuple[list[str], dict[str,
                 naive.append(_time(functools.partial(_naive, reference, ours)))
                 fast.append(_time(functools.partial(compare_arrays, reference, ours)))
             speed = reference.nbytes / statistics.median(fast) / 1e9
-            ratio = statistics.median(n / f for n, f in zip(naive, fast, strict=True))
+            ratio = _ratio(naive, fast)
             lines.append(f"{dtype.name:8} {name:10} {speed:6.2f} GB/s, {ratio:5.1f}x naive")
             figures[f"{dtype.name}, {name}"] = {"gb_per_s": speed, "ratio": ratio}
     return lines, figures
 
 
 def bench_memory(repeat: int, progress: Progress) -> tuple[list[str], dict[str, Any]]:
-    """Peak resident memory of the default command on full-depth 1B."""
+    """Peak resident memory of the default command, at 20 blocks and at full depth."""
     del repeat
-    progress("memory: the default 1B command")
-    with tempfile.TemporaryDirectory() as folder:
-        seconds, peak = _process(["parity.compare", "--out", f"{folder}/report"])
-    line = f"{peak / 1e9:.2f} GB at most, {seconds:.1f} s (gemma3-1b, all blocks, 4 columns)"
-    return [line], {"peak_bytes": peak, "seconds": seconds}
+    lines, figures = [], {}
+    for blocks in (str(_BLOCKS), "all"):
+        progress(f"memory: the 1B command, blocks {blocks}")
+        with tempfile.TemporaryDirectory() as folder:
+            out = f"{folder}/report"
+            seconds, peak = _process(["parity.compare", "--blocks", blocks, "--out", out])
+        lines.append(f"{peak / 1e9:.2f} GB at most, {seconds:.0f} s (--blocks {blocks}, 4 columns)")
+        figures[blocks] = {"peak_bytes": peak, "seconds": seconds}
+    return lines, figures
 
 
 _BENCHMARKS: dict[str, Callable[[int, Progress], tuple[list[str], dict[str, Any]]]] = {
     "command": bench_command,
     "taps": bench_taps,
+    "injection": bench_injection,
     "metrics": bench_metrics,
     "memory": bench_memory,
 }
+
+
+def _inputs(arguments: list[str], progress: Progress) -> Inputs:
+    """Weights and tokens as the command would make them from these arguments."""
+    from parity.cli import add_choice_arguments, parse_choice
+    from parity.sources.setting import make_inputs, resolve
+
+    parser = Parser()
+    add_choice_arguments(parser)
+    return make_inputs(resolve(parse_choice(parser.parse_args(arguments))), progress)
 
 
 def _run_baseline() -> int:
@@ -199,6 +249,11 @@ def _time(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
+
+
+def _ratio(above: list[float], below: list[float]) -> float:
+    """Median of the ratios of neighbours in time, which a drift of the machine moves least."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def _seconds(values: list[float]) -> str:

@@ -35,8 +35,11 @@ class OrderedDelivery:
     def __init__(self, specs: Sequence[FrameSpec], sink: Sink) -> None:
         self._specs = specs
         self._sink = sink
-        self._queue: queue.Queue[tuple[int, np.ndarray] | None] = queue.Queue(_WAITING)
-        self._arrived: Counter[int] = Counter()
+        self._queue: queue.Queue[tuple[int, int, np.ndarray] | None] = queue.Queue(_WAITING)
+        self._arrived: Counter[tuple[int, int]] = Counter()
+        self._partial: dict[int, np.ndarray] = {}
+        self._filled: Counter[int] = Counter()
+        self._whole: set[int] = set()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._deliver, name="parity-sink", daemon=True)
 
@@ -51,20 +54,24 @@ class OrderedDelivery:
         if kind is None:
             self._settle()
 
-    def put(self, index: int, value: np.ndarray) -> None:
-        """Take one frame's value, blocking while too many wait."""
-        self._queue.put((index, value))
+    def put(self, index: int, start: int, value: np.ndarray) -> None:
+        """Take a frame's value, or a flat piece of it from `start` on; blocks while many wait."""
+        self._queue.put((index, start, value))
 
     def _deliver(self) -> None:
         early: dict[int, np.ndarray] = {}
         following = 0
         while (item := self._queue.get()) is not None:
-            index, value = item
-            self._arrived[index] += 1
-            if self._arrived[index] > 1 or self._failure is not None:
+            index, start, value = item
+            self._arrived[index, start] += 1
+            if self._arrived[index, start] > 1 or self._failure is not None:
                 continue
-            early[index] = value
+            whole = self._assemble(index, start, value)
             del item, value
+            if whole is None:
+                continue
+            early[index] = whole
+            del whole
             try:
                 while following in early:
                     self._sink.put(Frame(self._specs[following], early.pop(following)))
@@ -72,20 +79,34 @@ class OrderedDelivery:
             except BaseException as error:  # raised again on the thread that entered
                 self._failure = error
 
+    def _assemble(self, index: int, start: int, value: np.ndarray) -> np.ndarray | None:
+        """The frame, once all of it is there."""
+        spec = self._specs[index]
+        if value.size < spec.size:
+            if index not in self._partial:
+                self._partial[index] = np.empty(spec.size, value.dtype)
+            self._partial[index][start : start + value.size] = value
+            self._filled[index] += value.size
+            if self._filled[index] < spec.size:
+                return None
+            value = self._partial.pop(index).reshape(spec.shape)
+        self._whole.add(index)
+        return value
+
     def _settle(self) -> None:
         if self._failure is not None:
             raise self._failure
-        missing = [spec.name for spec in self._specs if not self._arrived[spec.index]]
-        doubled = [spec for spec in self._specs if self._arrived[spec.index] > 1]
+        missing = [spec.name for spec in self._specs if spec.index not in self._whole]
+        doubled = {index: times for (index, _), times in self._arrived.items() if times > 1}
         if missing:
             raise LedgerError(
                 f"{some(missing)} never arrived, expected once each; traced but not run: "
                 "is it inside a branch of cond?"
             )
         if doubled:
+            names = [self._specs[index].name for index in sorted(doubled)]
             raise LedgerError(
-                f"{some([spec.name for spec in doubled])} arrived "
-                f"{self._arrived[doubled[0].index]} times, expected once: "
+                f"{some(names)} arrived {doubled[min(doubled)]} times, expected once: "
                 "is it inside scan, a loop, vmap or remat?"
             )
 

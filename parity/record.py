@@ -31,6 +31,11 @@ from parity.trace import FrameSpec, Manifest, MemorySink, Sink, Trace
 NumericsMode = Literal["default", "strict"]
 TappedFunction = Callable[..., jax.Array]
 
+# A larger frame (logits, mostly) is handed over in pieces: JAX copies what a callback gets, and the
+# allocator takes so large a block from the system each time and gives it back.
+_WHOLE_BYTES = 32 << 20
+_PIECE_BYTES = 8 << 20
+
 # `strict`: no excess precision inside fusions, each operation rounds where it is written.
 COMPILER_OPTIONS: dict[NumericsMode, dict[str, Any] | None] = {
     "default": None,
@@ -59,7 +64,7 @@ class TapRecorder:
         self._patterns = [pattern.strip() for pattern in select.split(",")]
         self.specs: list[FrameSpec] = []
         self.seen: list[str] = []
-        self._deliver: Callable[[int, np.ndarray], None] | None = None
+        self._deliver: Callable[[int, int, np.ndarray], None] | None = None
 
     def __call__(self, name: str, value: jax.Array) -> jax.Array:
         if name in self.seen:
@@ -71,22 +76,37 @@ class TapRecorder:
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in self._patterns):
             spec = FrameSpec(len(self.specs), name, tuple(value.shape), str(value.dtype))
             self.specs.append(spec)
-            jax.debug.callback(functools.partial(self._receive, spec.index), value)
+            self._watch(spec, value)
         return value
 
+    def _watch(self, spec: FrameSpec, value: jax.Array) -> None:
+        if spec.nbytes <= _WHOLE_BYTES:
+            jax.debug.callback(functools.partial(self._receive, spec.index, 0), value)
+            return
+        # The barrier keeps the pieces out of the fusion that makes the value.
+        flat = jax.lax.optimization_barrier(value).reshape(-1)
+        step = _PIECE_BYTES // value.dtype.itemsize
+        for start in range(0, spec.size, step):
+            receive = functools.partial(self._receive, spec.index, start)
+            jax.debug.callback(receive, flat[start : start + step])
+
     @contextlib.contextmanager
-    def delivering(self, deliver: Callable[[int, np.ndarray], None]) -> Iterator[None]:
-        """Within this context values go to `deliver(index, value)`, on XLA's threads."""
+    def delivering(self, deliver: Callable[[int, int, np.ndarray], None]) -> Iterator[None]:
+        """Within this context values go to `deliver(index, start, value)`, on XLA's threads.
+
+        `start` is the flat position of a piece in its frame, 0 for a whole one.
+        """
         self._deliver = deliver
         try:
             yield
         finally:
             self._deliver = None
 
-    def _receive(self, index: int, value: jax.Array) -> None:
-        # XLA calls this from its own threads, in any order, and frees the buffer on return.
+    def _receive(self, index: int, start: int, value: jax.Array) -> None:
+        # XLA calls this from its own threads, in any order; it must not call back into JAX. The
+        # array is JAX's own copy, immutable and alive as long as this view of it.
         if self._deliver is not None:
-            self._deliver(index, np.array(value))
+            self._deliver(index, start, np.asarray(value))
 
 
 class Recording:

@@ -30,8 +30,12 @@ class FrameSpec:
     dtype: str
 
     @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
     def nbytes(self) -> int:
-        return math.prod(self.shape) * numpy_dtype(self.dtype).itemsize
+        return self.size * numpy_dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)

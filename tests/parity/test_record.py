@@ -10,7 +10,7 @@ import pytest
 from parity.errors import RequestError
 from parity.ledger import LedgerError, OrderedDelivery
 from parity.metrics import compare_arrays
-from parity.record import TapRecorder, compile_recording, run_untapped
+from parity.record import TapRecorder, compile_recording, record_trace, run_untapped
 from parity.sources.base import FunctionSource
 from parity.trace import Frame, FrameSpec, Manifest, MemorySink
 
@@ -109,7 +109,7 @@ def test_frames_put_in_any_order_leave_in_order() -> None:
     sink = MemorySink()
     with OrderedDelivery(specs, sink) as delivery:
         threads = [
-            threading.Thread(target=delivery.put, args=(i, np.float32([i])))
+            threading.Thread(target=delivery.put, args=(i, 0, np.float32([i])))
             for i in np.random.default_rng(0).permutation(50)
         ]
         for thread in threads:
@@ -118,6 +118,39 @@ def test_frames_put_in_any_order_leave_in_order() -> None:
             thread.join()
     values = [float(frame.value[0]) for frame in sink.trace(Manifest("test")).frames()]
     assert values == list(range(50))
+
+
+def test_a_large_frame_comes_in_pieces_and_leaves_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parity.record._WHOLE_BYTES", 1000)
+    monkeypatch.setattr("parity.record._PIECE_BYTES", 600)  # 64 x 64 float32: 28 pieces, one short
+    sink = MemorySink()
+    output = compile_recording(chain, X).run(X, sink=sink)
+    trace = sink.trace(Manifest("test"))
+    assert [frame.spec.name for frame in trace.frames()] == [f"step.{i}" for i in range(30)]
+    np.testing.assert_array_equal(trace["step.29"], output)
+    assert trace["step.3"].shape == (64, 64)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(trace["step.3"], record_trace(chain, X)["step.3"])
+
+
+def put_all(delivery: OrderedDelivery, starts: tuple[int, ...], piece: np.ndarray) -> None:
+    for start in starts:
+        delivery.put(0, start, piece)
+
+
+def test_a_piece_that_is_missing_or_doubled_is_found() -> None:
+    specs = [FrameSpec(0, "large", (4,), "float32")]
+    half = np.zeros(2, np.float32)
+    with (
+        pytest.raises(LedgerError, match="'large' never arrived"),
+        OrderedDelivery(specs, MemorySink()) as delivery,
+    ):
+        delivery.put(0, 0, half)
+    with (
+        pytest.raises(LedgerError, match="'large' arrived 2 times"),
+        OrderedDelivery(specs, MemorySink()) as delivery,
+    ):
+        put_all(delivery, (0, 2, 2), half)
 
 
 class ComparingSink(MemorySink):
