@@ -145,6 +145,21 @@ def test_an_extra_variant_is_a_column(capsys: pytest.CaptureFixture[str]) -> Non
     assert column["first_divergence"] == "blocks.0.pre_attention_norm"
 
 
+def test_local_errors_stand_beside_free_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*SMALL_RUN, "--blocks", "3", "--no-variants", "--inject", "blocks", "--out", "r"]
+    assert compare.main([*arguments, "--variant", "eps:rms_norm_eps=1e-3"]) == 0
+    table = lines_of(capsys.readouterr().out)
+    assert table[0] == ["block", "elements", "ours", "local", "eps", "local"]
+    assert [row[2:4] for row in table[1:4]] == [["0", "0"]] * 3
+    assert table[1][4] == table[1][5] != "0"
+    ours, eps = json.loads(Path("r/comparison.json").read_text())["columns"]
+    assert {tap["local_mismatched"] for tap in ours["taps"]} == {0}
+    last = eps["taps"][-1]
+    assert last["tap"] == "blocks.2.output"
+    assert last["inherited_rel_l2"] > 0
+    assert last["gain"] > 0
+
+
 def test_a_recorded_trace_is_a_reference_like_any_other(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -272,6 +287,8 @@ def refused(
         (["--variant", "ours:gating=split"], "two columns are called 'ours'"),
         (["--variant", "a:gating=split,gating=fused"], "each field once"),
         (["--reference", "torch"], "--reference must be flax or a trace folder; got 'torch'"),
+        (["--inject", "all"], "--inject must be one of blocks, taps; got 'all'"),
+        (["--inject", "taps", "--taps", "blocks"], "--inject needs the taps of block inputs"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
         (["--taps"], "expected one argument"),
     ],
