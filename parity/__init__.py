@@ -18,7 +18,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "Comparison": "parity.diff",
+    "Comparison": "parity.comparison",
     "DiskSink": "parity.storage",
     "Manifest": "parity.trace",
     "MemorySink": "parity.trace",

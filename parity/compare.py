@@ -26,7 +26,7 @@ from parity.errors import RequestError
 from parity.variants import DEFAULT_VARIANTS, OURS, Variant, check_names, parse_variant
 
 if TYPE_CHECKING:
-    from parity.diff import Comparison
+    from parity.comparison import Comparison
     from parity.inject import Scope
     from parity.run import Certificate
     from parity.sources.base import Source
@@ -114,7 +114,8 @@ def compare(
     Raises:
       RequestError: the runs can't be compared, or the official package is not usable.
     """
-    from parity.diff import Comparison, check_comparable
+    from parity.comparison import Comparison
+    from parity.diff import check_comparable
     from parity.run import (
         Candidate,
         certificate,

@@ -15,7 +15,8 @@ from typing import Any
 
 import jax
 
-from parity.diff import Column, DiffSink
+from parity.comparison import Column
+from parity.diff import DiffSink
 from parity.errors import RequestError
 from parity.inject import Scope, injection
 from parity.metrics import Metrics

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.config import Config, gemma3_layer_kinds
 from jaxformer.params import Params
-from parity.diff import Column
+from parity.comparison import Column
 from parity.run import Candidate, compare_candidates, recorded
 from parity.sources.flax_gemma import flax_gemma_source
 from parity.sources.gemma_package import converted_config

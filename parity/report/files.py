@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
-from parity.diff import Comparison
+from parity.comparison import Comparison
 from parity.errors import RequestError
 from parity.report.table import csv_table, impact_lines, markdown_table, verdict_lines
 

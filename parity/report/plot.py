@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from parity.diff import Comparison
+from parity.comparison import Comparison
 
 # Told apart in greyscale by dash and marker, not by colour alone.
 _STYLES = [("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", "-"), ("P", "--"), ("X", "-.")]

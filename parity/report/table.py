@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from parity.diff import Column, Comparison, TapDiff
+from parity.comparison import Column, Comparison, TapDiff
 
 WIDTH = 80
 _ABSENT = "-"

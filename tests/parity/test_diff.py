@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from parity.diff import Column, Comparison, DiffSink, TapDiff, diff_arrays, diff_traces
+from parity.comparison import Column, Comparison, TapDiff
+from parity.diff import DiffSink, diff_arrays, diff_traces
 from parity.errors import RequestError
 from parity.record import record_trace
 from parity.trace import FrameSpec, Manifest, MemorySink, Trace

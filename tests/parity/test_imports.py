@@ -17,8 +17,9 @@ HEAVY = {"jax", "numpy", "pandas", "matplotlib", "flax", "gemma", "torch", "safe
 ORDER = {
     "jaxformer": ["config", "taps", "params", "layers", "attention", "model", "checkpoint"],
     "parity": [
-        "errors", "trace", "ledger", "record", "inject", "metrics", "impact", "storage", "diff",
-        "variants", "report", "cli", "sources", "run", "compare", "record_command", "bench",
+        "errors", "trace", "ledger", "record", "inject", "metrics", "impact", "storage",
+        "comparison", "diff", "variants", "report", "cli", "sources", "run", "compare",
+        "record_command", "bench",
     ],
 }  # fmt: skip
 COMMANDS = {"compare", "record_command", "bench", "cli"}

@@ -10,7 +10,8 @@ from cases import SMALL, quiet
 
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.config import Config, Rope
-from parity.diff import Column, Comparison, TapDiff, diff_arrays, inherited_error
+from parity.comparison import Column, Comparison, TapDiff, inherited_error
+from parity.diff import diff_arrays
 from parity.inject import Scope
 from parity.run import Candidate, compare_candidates, controlled_injection, recorded
 from parity.sources.flax_gemma import flax_gemma_source

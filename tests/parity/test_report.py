@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parity.diff import Column, Comparison, TapDiff, diff_arrays
+from parity.comparison import Column, Comparison, TapDiff
+from parity.diff import diff_arrays
 from parity.report.files import ReportFolder, summary
 from parity.report.plot import draw_divergence
 from parity.report.table import csv_table, markdown_table, text_table, verdict, verdict_lines
