@@ -72,6 +72,17 @@ def forward(
         x = block(params.blocks[i], x, positions, valid, config, kind, prefixed(tap, f"blocks.{i}"))
     if depth < config.num_blocks:
         return x
-    x = tap("final_norm", rms_norm(x, params.final_norm, config.numerics))
-    logits: jax.Array = tap("logits", unembed(params.embedding, x))
+    return head(params.final_norm, params.embedding, x, config, tap)
+
+
+def head(
+    final_norm: Float[Array, " D"],
+    embedding: Float[Array, "V D"],
+    x: Float[Array, "B T D"],
+    config: Config,
+    tap: Tap = no_tap,
+) -> Float[Array, "B T V"]:
+    """Logits of what the last block leaves."""
+    x = tap("final_norm", rms_norm(x, final_norm, config.numerics))
+    logits: jax.Array = tap("logits", unembed(embedding, x))
     return logits

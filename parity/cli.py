@@ -47,11 +47,6 @@ class Choice:
     numerics: str | None
     taps: str
 
-    @property
-    def takes_block_inputs(self) -> bool:
-        """Every block's input is among the selected taps."""
-        return self.taps == "*"
-
 
 def add_choice_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say which model runs on which input."""
@@ -84,13 +79,13 @@ def parse_choice(arguments: argparse.Namespace) -> Choice:
     Raises:
       RequestError: naming the argument, what it takes and what came.
     """
-    model = _one_of("--model", arguments.model, tuple(PRESETS))
+    model = one_of("--model", arguments.model, tuple(PRESETS))
     depth = PRESETS[model or DEFAULT_MODEL].num_blocks
     blocks = None
     if arguments.blocks == "all":
         blocks = depth
     elif arguments.blocks is not None:
-        blocks = _integer("--blocks", arguments.blocks, 1, depth, f"{model or DEFAULT_MODEL} has")
+        blocks = integer("--blocks", arguments.blocks, 1, depth, f"{model or DEFAULT_MODEL} has")
     tokens = None if arguments.tokens is None else _tokens(arguments.tokens)
     for name, value in (("--seq-len", arguments.seq_len), ("--batch", arguments.batch)):
         if tokens is not None and value is not None:
@@ -102,9 +97,9 @@ def parse_choice(arguments: argparse.Namespace) -> Choice:
         tokens=tokens,
         length=_optional_integer("--seq-len", arguments.seq_len),
         batch=_optional_integer("--batch", arguments.batch),
-        seed=_integer("--seed", arguments.seed, 0, 2**63 - 1),
-        dtype=_one_of("--dtype", arguments.dtype, DTYPES),
-        numerics=_one_of("--numerics", arguments.numerics, NUMERICS),
+        seed=integer("--seed", arguments.seed, 0, 2**63 - 1),
+        dtype=one_of("--dtype", arguments.dtype, DTYPES),
+        numerics=one_of("--numerics", arguments.numerics, NUMERICS),
         taps={"all": "*", "blocks": BLOCK_TAPS}.get(arguments.taps, arguments.taps),
     )
 
@@ -136,17 +131,17 @@ class Progress:
         print(f"[{elapsed:6.1f} s] {message}", file=sys.stderr, flush=True)
 
 
-def _one_of(name: str, value: str | None, allowed: tuple[str, ...]) -> str | None:
+def one_of(name: str, value: str | None, allowed: tuple[str, ...]) -> str | None:
     if value is not None and value not in allowed:
         raise RequestError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
     return value
 
 
 def _optional_integer(name: str, text: str | None) -> int | None:
-    return None if text is None else _integer(name, text, 1, 2**31 - 1)
+    return None if text is None else integer(name, text, 1, 2**31 - 1)
 
 
-def _integer(name: str, text: str, low: int, high: int, why: str = "") -> int:
+def integer(name: str, text: str, low: int, high: int, why: str = "") -> int:
     try:
         value = int(text)
     except ValueError:
@@ -165,7 +160,7 @@ def _weights_seed(text: str | None) -> int | None:
     kind, colon, seed = text.partition(":")
     if kind != "synthetic":
         raise RequestError(f"--weights must be synthetic or synthetic:SEED; got {text!r}")
-    return _integer("--weights synthetic:SEED", seed, 0, 2**63 - 1) if colon else None
+    return integer("--weights synthetic:SEED", seed, 0, 2**63 - 1) if colon else None
 
 
 def _tokens(text: str) -> list[list[int]]:

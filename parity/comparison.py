@@ -4,49 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from parity.impact import Impact
 from parity.metrics import Metrics
+from parity.taps import COMPARED, Status, TapDiff
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# identical     every bit is the same
-# different     some element's bits differ, all of those finite on both sides
-# nonfinite     some differing element is Inf or NaN on a side
-# shape, dtype  the two arrays can't be compared element by element
-# missing       the reference recorded this tap, this column did not
-# not_compared  the reference can't yield this tap
-Status = Literal["identical", "different", "nonfinite", "shape", "dtype", "missing", "not_compared"]
-COMPARED: frozenset[Status] = frozenset(("identical", "different", "nonfinite"))
 _METRIC_NAMES = tuple(f.name for f in dataclasses.fields(Metrics))
-_HARMLESS: frozenset[Status] = frozenset(("identical", "not_compared"))
-
-
-@dataclass(frozen=True)
-class TapDiff:
-    """One tap of one column.
-
-    Attributes:
-      metrics: of the column as it ran (`free`); None where nothing could be compared.
-      local: of the same on the reference's own values at the input; None where that was not run.
-    """
-
-    tap: str
-    status: Status
-    reason: str = ""
-    metrics: Metrics | None = None
-    local: Metrics | None = None
-
-    @property
-    def block(self) -> int | None:
-        """The block that the tap's name places it in."""
-        found = re.match(r"blocks\.(\d+)\.", self.tap)
-        return int(found[1]) if found else None
+_EQUAL: frozenset[Status] = frozenset(("identical", "not_compared"))
+_TOLERABLE: frozenset[Status] = _EQUAL | {"rounding"}
 
 
 @dataclass(frozen=True)
@@ -66,8 +37,13 @@ class Column:
 
     @property
     def first_divergence(self) -> TapDiff | None:
-        """The first tap, in execution order, at which parity fails."""
-        return next((tap for tap in self.taps if tap.status not in _HARMLESS), None)
+        """The first tap, in execution order, that isn't bit for bit the reference's."""
+        return next((tap for tap in self.taps if tap.status not in _EQUAL), None)
+
+    @property
+    def diverged_at(self) -> TapDiff | None:
+        """The first tap, in execution order, whose difference rounding doesn't explain."""
+        return next((tap for tap in self.taps if tap.status not in _TOLERABLE), None)
 
     @property
     def compared(self) -> int:
@@ -75,22 +51,24 @@ class Column:
 
     @property
     def injected(self) -> bool:
-        """Local errors were measured."""
+        """Local errors of blocks were measured."""
         return any(tap.local is not None for tap in self.taps)
 
     @property
     def first_local(self) -> TapDiff | None:
         """The first tap at which an error is made, given the reference's values before it."""
-        return next((tap for tap in self.taps if tap.local and tap.local.mismatched), None)
+        return next((tap for tap in self.taps if tap.made_here and tap.made_here.mismatched), None)
 
     def tap(self, name: str) -> TapDiff | None:
         return next((tap for tap in self.taps if tap.tap == name), None)
 
-    def with_local(self, injected: Column) -> Column:
-        """This column with the figures of its run on the reference's values as local errors."""
-        local = {tap.tap: tap.metrics for tap in injected.taps}
-        taps = [dataclasses.replace(tap, local=local.get(tap.tap)) for tap in self.taps]
-        return dataclasses.replace(self, taps=taps)
+    def gain(self, tap: TapDiff) -> float | None:
+        """Relative L2 error at a tap over that at its block's input; None where none comes in."""
+        before = self.tap(f"blocks.{tap.block}.input")
+        if tap.metrics is None or before is None or before.metrics is None:
+            return None
+        out, into = tap.metrics.rel_l2, before.metrics.rel_l2
+        return out / into if out is not None and into else None
 
 
 @dataclass(frozen=True)
@@ -125,14 +103,11 @@ class Comparison:
         import pandas as pd
 
         frame = pd.DataFrame(
-            [
-                {"column": column.name, **row}
-                for column in self.columns
-                for row in _tap_rows(column.taps)
-            ]
+            [{"column": column.name, **row} for column in self.columns for row in _tap_rows(column)]
         )
         whole = ["block", "mismatched", "size", "max_ulp", "p99_ulp"]
-        whole += ["local_mismatched", "local_max_ulp"]
+        whole += ["local_mismatched", "local_max_ulp", "floor_mismatched"]
+        whole += ["stage_mismatched", "stage_max_ulp"]
         return frame.astype(dict.fromkeys(whole, "Int64"))
 
     def to_json(self) -> dict[str, Any]:
@@ -148,32 +123,18 @@ class Comparison:
                     "name": column.name,
                     "fields": dict(column.fields),
                     "first_divergence": first.tap if (first := column.first_divergence) else None,
+                    "diverged_at": first.tap if (first := column.diverged_at) else None,
                     "compared": column.compared,
                     "impact": None if column.impact is None else impact_json(column.impact),
-                    "taps": [_finite(row) for row in _tap_rows(column.taps)],
+                    "taps": [_finite(row) for row in _tap_rows(column)],
                 }
                 for column in self.columns
             ],
         }
 
 
-def inherited_error(tap: TapDiff) -> float | None:
-    """Relative L2 error that came in with the input: free less local, in quadrature.
-
-    That is exact where what is made here is orthogonal to what came in, as independent roundings
-    nearly are; it is an estimate elsewhere.
-    """
-    if tap.metrics is None or tap.local is None:
-        return None
-    free, local = tap.metrics.rel_l2, tap.local.rel_l2
-    if free is None or local is None:
-        return None
-    return math.sqrt(max(free**2 - local**2, 0.0))
-
-
-def _tap_rows(taps: Sequence[TapDiff]) -> Iterator[dict[str, Any]]:
-    coming_in = {tap.block: tap.metrics for tap in taps if tap.tap == f"blocks.{tap.block}.input"}
-    for index, tap in enumerate(taps):
+def _tap_rows(column: Column) -> Iterator[dict[str, Any]]:
+    for index, tap in enumerate(column.taps):
         figures = dict.fromkeys(_METRIC_NAMES)
         if tap.metrics is not None:
             figures = dataclasses.asdict(tap.metrics)
@@ -184,23 +145,39 @@ def _tap_rows(taps: Sequence[TapDiff]) -> Iterator[dict[str, Any]]:
             "status": tap.status,
             "reason": tap.reason,
             **figures,
-            **_local_row(tap, coming_in.get(tap.block)),
+            **_local_row(column, tap),
+            **_oracle_row(tap),
         }
 
 
-def _local_row(tap: TapDiff, coming_in: Metrics | None) -> dict[str, Any]:
+def _local_row(column: Column, tap: TapDiff) -> dict[str, Any]:
     """Error made here, error inherited, and error out over error into the block."""
-    local, free = tap.local, tap.metrics
-    gain = None
-    if free and coming_in and free.rel_l2 is not None and coming_in.rel_l2:
-        gain = free.rel_l2 / coming_in.rel_l2
+    local = tap.made_here
     return {
         "local_mismatched": local.mismatched if local else None,
         "local_max_abs": local.max_abs if local else None,
         "local_max_ulp": local.max_ulp if local else None,
         "local_rel_l2": local.rel_l2 if local else None,
-        "inherited_rel_l2": inherited_error(tap),
-        "gain": gain,
+        "inherited_rel_l2": tap.inherited,
+        "gain": column.gain(tap),
+        "floor_mismatched": tap.floor.mismatched if tap.floor else None,
+        "floor_max_abs": tap.floor.max_abs if tap.floor else None,
+    }
+
+
+def _oracle_row(tap: TapDiff) -> dict[str, Any]:
+    """Errors against the oracle as it ran, and what the stage alone makes."""
+    free, stage = tap.accuracy, tap.stage
+    own = stage.accuracy if stage else None
+    return {
+        "oracle_rel_l2": free.ours if free else None,
+        "reference_oracle_rel_l2": free.reference if free else None,
+        "oracle_ratio": free.ratio if free else None,
+        "stage_mismatched": stage.metrics.mismatched if stage else None,
+        "stage_max_ulp": stage.metrics.max_ulp if stage else None,
+        "stage_oracle_ratio": own.ratio if own else None,
+        "stage_bound_share": stage.bound_share if stage else None,
+        "stage_formula_share": stage.formula_share if stage else None,
     }
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from parity.comparison import Column, Status, TapDiff
+from parity.comparison import Column
 from parity.errors import RequestError
 from parity.impact import Impact, logits_impact
 from parity.metrics import compare_arrays
+from parity.status import UNEXAMINED
+from parity.taps import TapDiff
 from parity.trace import Frame, FrameSpec, Manifest, Trace
 
 # The tap of the model's logits, whose differences are judged by the tokens that they choose.
@@ -23,11 +25,18 @@ class DiffSink:
 
     Args:
       unavailable: taps that the reference can't yield, each with the reason.
+      on_difference: called with name, reference's and own array of each tap whose bits differ.
     """
 
-    def __init__(self, reference: Trace, unavailable: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        reference: Trace,
+        unavailable: Mapping[str, str] | None = None,
+        on_difference: Callable[[str, np.ndarray, np.ndarray], None] | None = None,
+    ) -> None:
         self._reference = reference
         self._unavailable = dict(unavailable or {})
+        self._on_difference = on_difference
         self._rows: list[TapDiff] = []
         self._impact: Impact | None = None
 
@@ -41,8 +50,11 @@ class DiffSink:
             reference = self._reference[name]
             row = diff_arrays(name, reference, frame.value)
             self._rows.append(row)
-            if name == LOGITS and row.status == "different":
-                self._impact = logits_impact(reference, frame.value)
+            if row.status == "diverged":
+                if name == LOGITS:
+                    self._impact = logits_impact(reference, frame.value)
+                if self._on_difference is not None:
+                    self._on_difference(name, reference, frame.value)
         else:
             reason = self._unavailable.get(name, "the reference did not record it")
             self._rows.append(TapDiff(name, "not_compared", reason))
@@ -59,7 +71,7 @@ class DiffSink:
 
 
 def diff_arrays(tap: str, reference: np.ndarray, ours: np.ndarray) -> TapDiff:
-    """One pair's status and figures."""
+    """One pair's figures, and its status as far as they tell."""
     if reference.shape != ours.shape:
         reason = f"expected {list(reference.shape)}, got {list(ours.shape)}"
         return TapDiff(tap, "shape", reason)
@@ -69,8 +81,9 @@ def diff_arrays(tap: str, reference: np.ndarray, ours: np.ndarray) -> TapDiff:
     if metrics.nonfinite:
         reason = f"{metrics.nonfinite} of the mismatched elements are Inf or NaN on a side"
         return TapDiff(tap, "nonfinite", reason, metrics)
-    status: Status = "different" if metrics.mismatched else "identical"
-    return TapDiff(tap, status, "", metrics)
+    if metrics.mismatched:
+        return TapDiff(tap, "diverged", UNEXAMINED, metrics)
+    return TapDiff(tap, "identical", "", metrics)
 
 
 def diff_traces(

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from parity.comparison import Column
 from parity.diff import DiffSink
 from parity.errors import RequestError
-from parity.inject import Scope, injection
 from parity.metrics import Metrics
 from parity.sources.base import FunctionSource, Source
 from parity.storage import DiskSink, load_trace
@@ -78,83 +75,33 @@ def recorded(
         yield load_trace(Path(folder))
 
 
-def compare_candidates(
+def compare_candidate(
     reference: Trace,
     unavailable: Mapping[str, str],
-    candidates: Sequence[Candidate],
-    *,
-    certify: bool,
+    candidate: Candidate,
     progress: Callable[[str], None],
-    inject: Injection | None = None,
-) -> tuple[list[Column], Certificate | None]:
-    """A column per candidate, and the first one's certificate if asked for.
+) -> tuple[Column, FunctionSource]:
+    """A candidate's column, not judged yet, and its source, compiled.
 
     Args:
       unavailable: taps that the reference can't yield, each with the reason.
-      inject: run each candidate on these values too, for its local errors.
 
     Raises:
-      RequestError: a candidate has no tap in common with the reference.
+      RequestError: the candidate has no tap in common with the reference.
     """
-    columns: list[Column] = []
-    proof: Certificate | None = None
-    for candidate in candidates:
-        source = candidate.source()
-        progress(f"{candidate.name}: compiling")
-        specs = source.prepare()
-        progress(f"{candidate.name}: running and comparing, {len(specs)} taps")
-        sink = DiffSink(reference, unavailable)
-        source.run(sink)
-        column = sink.column(candidate.name, candidate.fields)
-        if not column.compared:
-            raise RequestError(
-                f"{candidate.name} and the reference have no tap in common that can be compared; "
-                f"it has {len(specs)} taps, the reference {len(reference.specs)}"
-            )
-        if certify and proof is None:
-            proof = certificate(source, progress)
-        if inject is not None:
-            source = source.injected(inject.values, inject.scope)
-            progress(f"{source.label}: compiling, running and comparing")
-            sink = DiffSink(inject.control, unavailable)
-            source.run(sink)
-            column = column.with_local(sink.column(candidate.name))
-        columns.append(column)
-    return columns, proof
-
-
-@dataclass(frozen=True)
-class Injection:
-    """What to inject, and what the reference itself makes of it.
-
-    Attributes:
-      scope: at each block's input, or at every tap.
-      values: the reference's values by tap name.
-      control: the reference's trace under the same injection. Like is so compared with like: in
-        float32 XLA rounds a stage differently when the stage before is not compiled into it.
-    """
-
-    scope: Scope
-    values: Mapping[str, jax.Array]
-    control: Trace
-
-
-@contextlib.contextmanager
-def controlled_injection(
-    source: Source, reference: Trace, scope: Scope, progress: Callable[[str], None]
-) -> Iterator[Injection]:
-    """Prepare an injection of the reference's values, and run the reference on them itself.
-
-    A stored reference can't run: its own trace then is the control.
-    """
-    values = injection(reference, scope)
-    if not isinstance(source, FunctionSource):
-        yield Injection(scope, values, reference)
-        return
-    again = source.injected(values, scope)
-    with recorded(again, progress) as control:
-        again.release()
-        yield Injection(scope, values, control)
+    source = candidate.source()
+    progress(f"{candidate.name}: compiling")
+    specs = source.prepare()
+    progress(f"{candidate.name}: running and comparing, {len(specs)} taps")
+    sink = DiffSink(reference, unavailable)
+    source.run(sink)
+    column = sink.column(candidate.name, candidate.fields)
+    if not column.compared:
+        raise RequestError(
+            f"{candidate.name} and the reference have no tap in common that can be compared; "
+            f"it has {len(specs)} taps, the reference {len(reference.specs)}"
+        )
+    return column, source
 
 
 def certificate(source: Source, progress: Callable[[str], None]) -> Certificate | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +13,14 @@ from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.config import Config, gemma3_layer_kinds
 from jaxformer.params import Params
 from parity.comparison import Column
-from parity.run import Candidate, compare_candidates, recorded
+from parity.evidence import Evidence
+from parity.oracle import OracleDType
+from parity.run import Candidate, compare_candidate, recorded
+from parity.sources.base import FunctionSource
 from parity.sources.flax_gemma import flax_gemma_source
 from parity.sources.gemma_package import converted_config
 from parity.sources.jaxformer import jaxformer_source
+from parity.stages import Scope
 from parity.trace import Manifest
 
 # Seven blocks, so that the last comes after a global one; grouped queries; a window of 8.
@@ -57,35 +63,71 @@ class Case:
 
     def run(self, config: Config | None = None) -> Column:
         """Compare; `config` is that of the candidate where it departs from the official one."""
+        official, ours = self.sources(config)
+        with recorded(official, quiet) as reference:
+            official.release()
+            candidate = Candidate("ours", {}, lambda: ours)
+            column, _ = compare_candidate(reference, official.unavailable, candidate, quiet)
+        return column
+
+    def sources(self, config: Config | None = None) -> tuple[FunctionSource, FunctionSource]:
+        """The official package and ours, `config` where that departs from the official one."""
         ids = self.tokens or synthetic_tokens(self.config, *self.shape, self.seed)
         tokens = jnp.asarray(ids, jnp.int32)
-        manifest = Manifest("test")
+        common: Any = (self.params, tokens)
         official = flax_gemma_source(
-            self.params,
-            tokens,
+            *common,
             self.official or converted_config(self.config, self.blocks),
-            manifest,
+            Manifest("test"),
             whole=self.blocks == self.config.num_blocks,
             numerics=self.numerics,
         )
         ours = jaxformer_source(
-            self.params,
-            tokens,
+            *common,
             config or self.config,
-            manifest,
+            Manifest("test"),
             blocks=self.blocks,
             numerics=self.numerics,
         )
-        with recorded(official, quiet) as reference:
-            official.release()
-            columns, _ = compare_candidates(
+        return official, ours
+
+    def examine(
+        self,
+        config: Config | None = None,
+        *,
+        scopes: Sequence[Scope] = ("blocks", "taps"),
+        oracle: OracleDType | None = "float64",
+    ) -> Column:
+        """Compare and judge."""
+        return self.examine_all({"ours": config or self.config}, scopes=scopes, oracle=oracle)[0]
+
+    def examine_all(
+        self,
+        configs: Mapping[str, Config],
+        *,
+        scopes: Sequence[Scope] = ("blocks", "taps"),
+        oracle: OracleDType | None = "float64",
+    ) -> list[Column]:
+        """A judged column per candidate config."""
+        official, _ = self.sources()
+        columns = []
+        with (
+            recorded(official, quiet) as reference,
+            Evidence(
+                official,
                 reference,
-                official.unavailable,
-                [Candidate("ours", {}, lambda: ours)],
-                certify=False,
+                lambda: official,
+                scopes=scopes,
+                dtype=oracle,
                 progress=quiet,
-            )
-        return columns[0]
+            ) as evidence,
+        ):
+            for name, config in configs.items():
+                source = functools.partial(self.sources, config)
+                candidate = Candidate(name, {}, lambda source=source: source()[1])
+                column, ours = compare_candidate(reference, {}, candidate, quiet)
+                columns.append(evidence.examine(column, ours))
+        return columns
 
 
 def small_case(

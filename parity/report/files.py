@@ -15,7 +15,8 @@ from types import TracebackType
 
 from parity.comparison import Comparison
 from parity.errors import RequestError
-from parity.report.table import csv_table, impact_lines, markdown_table, verdict_lines
+from parity.report.table import csv_table, markdown_table
+from parity.report.text import verdict_lines, verified_line
 
 FILES = ("comparison.json", "blocks.csv", "taps.csv", "summary.md", "divergence.png")
 
@@ -110,6 +111,8 @@ def summary(comparison: Comparison) -> str:
     lines = [
         f"# {verdict}",
         "",
+        verified_line(comparison),
+        "",
         "```text",
         *verdict_lines(comparison),
         "```",
@@ -118,7 +121,7 @@ def summary(comparison: Comparison) -> str:
         f"- versions: {versions}",
         *(f"- differs between the sides: {line}" for line in comparison.environment),
         *(f"- not seen by this run: {line}" for line in comparison.blind_spots),
-        *(f"- {line}" for line in [*impact_lines(comparison), *comparison.notes]),
+        *(f"- {line}" for line in comparison.notes),
         "",
         "Mismatched elements of the residual stream, block by block:",
         "",

@@ -1,23 +1,26 @@
-"""The block table on a terminal, in Markdown or as CSV, and a line of words per column."""
+"""The block table on a terminal, in Markdown or as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
 
-from parity.comparison import Column, Comparison, TapDiff
+from parity.comparison import Column, Comparison
+from parity.taps import TapDiff
 
 WIDTH = 80
 _ABSENT = "-"
-_LOCAL = " local"
+# What follows a column's own figures where its local errors were measured.
+_DETAILS = (" local", " gain")
 
 
 def block_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Header and rows: mismatched elements of the residual stream leaving each block.
 
     The logits follow as a row of their own where they were recorded. A run without any block
-    output has a row per tap instead. A column whose local errors were measured is followed by a
-    column `NAME local`: mismatches made in that block alone, on the reference's values.
+    output has a row per tap instead. A column whose local errors were measured is followed by
+    `NAME local`, mismatches made in that block alone, on the reference's values, and `NAME gain`,
+    the relative error that leaves the block over the one that enters it.
     """
     first = comparison.columns[0].taps
     outputs = [tap for tap in first if tap.tap == f"blocks.{tap.block}.output"]
@@ -31,26 +34,27 @@ def block_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     for column in comparison.columns:
         taps = {tap.tap: tap for tap in column.taps}
         header.append(column.name)
-        for row, (_, tap) in zip(rows, labels, strict=True):
-            row.append(_cell(taps.get(tap.tap)))
         if column.injected:
-            header.append(f"{column.name}{_LOCAL}")
-            for row, (_, tap) in zip(rows, labels, strict=True):
-                row.append(_local_cell(taps.get(tap.tap)))
+            header += [column.name + detail for detail in _DETAILS]
+        for row, (_, label) in zip(rows, labels, strict=True):
+            tap = taps.get(label.tap)
+            row.append(_cell(tap))
+            if column.injected:
+                row += [_local_cell(tap), _gain_cell(column, tap)]
     return header, rows
 
 
 def text_table(comparison: Comparison, width: int = WIDTH) -> str:
     """The table in plain text, cut into several where its columns don't fit the width.
 
-    Local errors stay beside the column that they belong to, under the short heading `local`.
+    Local errors and gains stay beside the column that they belong to, under short headings.
     """
     header, rows = block_rows(comparison)
-    lines = [[_LOCAL.strip() if cell.endswith(_LOCAL) else cell for cell in header], *rows]
+    lines = [[_short(cell) for cell in header], *rows]
     widths = [max(len(line[i]) for line in lines) + 2 for i in range(len(header))]
     groups: list[list[int]] = []
     for i in range(2, len(header)):
-        if header[i].endswith(_LOCAL):
+        if header[i].endswith(_DETAILS):
             groups[-1].append(i)
         else:
             groups.append([i])
@@ -81,50 +85,6 @@ def csv_table(comparison: Comparison) -> str:
     return out.getvalue()
 
 
-def verdict_lines(comparison: Comparison) -> list[str]:
-    """One line per column: its first tap that differs, or `identical`, and what was compared."""
-    pad = max(len(column.name) for column in comparison.columns)
-    return [f"{column.name:{pad}}  {verdict(column)}" for column in comparison.columns]
-
-
-def impact_lines(comparison: Comparison) -> list[str]:
-    """For each column with other logits, whether any token flips."""
-    return [
-        f"{column.name}: {column.impact.verdict}"
-        for column in comparison.columns
-        if column.impact is not None
-    ]
-
-
-def blind_spot_lines(comparison: Comparison) -> list[str]:
-    """What this input can't see, under a heading; nothing if it sees everything."""
-    if not comparison.blind_spots:
-        return []
-    return ["not seen by this run:", *(f"  {line}" for line in comparison.blind_spots)]
-
-
-def verdict(column: Column) -> str:
-    """What one column shows, in words."""
-    expected = len(column.taps)
-    first = column.first_divergence
-    if first is None and not column.compared:
-        return f"nothing compared: 0 of {expected} taps"
-    if first is None and column.compared == expected:
-        return f"identical ({expected} of {expected} taps compared)"
-    if first is None:
-        skipped = [tap.tap for tap in column.taps if tap.status == "not_compared"]
-        return (
-            f"identical where compared ({column.compared} of {expected} taps; not: {skipped[0]}"
-            f"{', …' if len(skipped) > 1 else ''})"
-        )
-    if first.metrics is None:
-        return f"{first.tap}: {first.status}, {first.reason}"
-    metrics = first.metrics
-    ulp = "" if metrics.max_ulp is None else f", up to {metrics.max_ulp} ULP"
-    reason = f", {first.reason}" if first.reason else ""
-    return f"{first.tap}: {metrics.mismatched} of {metrics.size} differ{ulp}{reason}"
-
-
 def _size(tap: TapDiff) -> str:
     return str(tap.metrics.size) if tap.metrics else _ABSENT
 
@@ -137,6 +97,15 @@ def _cell(tap: TapDiff | None) -> str:
 
 def _local_cell(tap: TapDiff | None) -> str:
     return str(tap.local.mismatched) if tap and tap.local else _ABSENT
+
+
+def _gain_cell(column: Column, tap: TapDiff | None) -> str:
+    gain = None if tap is None else column.gain(tap)
+    return _ABSENT if gain is None else f"{gain:.2f}"
+
+
+def _short(heading: str) -> str:
+    return next((d.strip() for d in _DETAILS if heading.endswith(d)), heading)
 
 
 def _escape(cell: str) -> str:

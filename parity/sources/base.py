@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,6 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from parity.inject import Scope, injecting
 from parity.metrics import Metrics, compare_arrays
 from parity.record import (
     NumericsMode,
@@ -22,7 +20,8 @@ from parity.record import (
     compile_recording,
     run_untapped,
 )
-from parity.trace import FrameSpec, Manifest, Sink
+from parity.stages import Scope, Stage, StagedSource
+from parity.trace import FrameSpec, Manifest, Sink, Trace
 
 
 class Source(Protocol):
@@ -68,6 +67,7 @@ class FunctionSource:
       untapped: what `certify` holds a recorded run against; by default `fn` itself. It too is
         called with a tap, one that does nothing.
       select: comma-separated glob patterns of the taps to record.
+      stages: the pieces that it is made of, for a run on given values.
     """
 
     label: str
@@ -78,6 +78,7 @@ class FunctionSource:
     numerics: NumericsMode = "default"
     untapped: TappedFunction | None = None
     unavailable: Mapping[str, str] = field(default_factory=dict)
+    stages: Sequence[Stage] = ()
     _recording: Recording | None = field(default=None, init=False)
     _output: np.ndarray | None = field(default=None, init=False)
 
@@ -106,14 +107,14 @@ class FunctionSource:
             np.asarray(run_untapped(plain, *self.args, numerics=self.numerics)), self._output
         )
 
-    def injected(self, values: Mapping[str, jax.Array], scope: Scope) -> FunctionSource:
-        """The same function with the taps named in `values` passing those on."""
-        return dataclasses.replace(
-            self,
-            label=f"{self.label} on the reference's values",
-            fn=injecting(self.fn, scope),
-            args=(*self.args, dict(values)),
-            untapped=None,
+    def injected(self, reference: Trace, scope: Scope) -> StagedSource:
+        """The same function, in pieces, each on the reference's values.
+
+        A function that offers no stages is one piece.
+        """
+        stages = self.stages or [Stage("", "whole", self.fn, self.args)]
+        return StagedSource(
+            self.label, stages, reference, scope, self.manifest, numerics=self.numerics
         )
 
     def release(self) -> None:

@@ -4,13 +4,15 @@ The whole model is jitted, as its users run it. `Transformer.__call__` is itself
 `nn.jit`, whose cache doesn't know about interceptors, so the method inside that wrapper is what is
 traced here, within one `jax.jit` of our own: a new program every time. Values that pass between
 modules are seen by a flax interceptor. RoPE is a plain function: while the model is traced, the
-module that calls it sees a namespace in which that function is tapped.
+module that calls it sees a namespace in which that function is tapped. The residual after attention
+is a plain sum: the norm before it hands over a stand-in whose addition is tapped.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import threading
 import types
@@ -21,10 +23,11 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 
-from jaxformer.params import Params
+from jaxformer.params import BlockParams, Params
 from parity.record import NumericsMode
 from parity.sources.base import FunctionSource
-from parity.sources.gemma_package import import_gemma, official_params
+from parity.sources.gemma_package import block_params, import_gemma, official_params
+from parity.stages import Stage
 from parity.trace import Manifest
 
 # path of a module inside its block -> the tap of its output
@@ -35,7 +38,6 @@ _OUTPUTS = {
     "attn/_key_norm": "attn.key_norm",
     "attn/attention_weights": "attn.probs",
     "attn/attn_vec_einsum": "attn.output",
-    "post_attention_norm": "post_attention_norm",
     "pre_ffw_norm": "pre_ffw_norm",
     "mlp": "mlp.output",
     "post_ffw_norm": "post_ffw_norm",
@@ -45,7 +47,6 @@ _OUTPUTS = {
 _INPUTS = {
     "": ("input", 0),
     "attn/attn_vec_einsum": ("attn.encoded", 1),
-    "pre_ffw_norm": ("attn_residual", 0),
 }
 
 # Replacing the RoPE function of a shared module is not for two threads at once.
@@ -103,7 +104,52 @@ def flax_gemma_source(
         select=select,
         numerics=numerics,
         untapped=untapped,
+        stages=_stages(model, params, tokens, whole=whole),
     )
+
+
+def _stages(model: Any, params: Params, tokens: jax.Array, *, whole: bool) -> list[Stage]:
+    """The official modules one by one, on the package's own positions and masks."""
+    from gemma.gm.utils import _types
+
+    def embedding(table: jax.Array, tokens: jax.Array, *, tap: Any) -> jax.Array:
+        variables = {"params": {"embedder": {"input_embedding": table}}}
+        with _tapping(tap, whole=whole):
+            return model.apply(variables, tokens, method=lambda m, ids: m.embedder.encode(ids))
+
+    def one_block(
+        number: int, params: BlockParams, tokens: jax.Array, x: jax.Array, *, tap: Any
+    ) -> jax.Array:
+        given = _types.Input(text=tokens, images=None, config=model.config.input_config)
+
+        def call(model: Any, x: jax.Array) -> jax.Array:
+            return model.blocks[number](x, given.positions, None, given.attention_mask)[1]
+
+        variables = {"params": {f"layer_{number}": block_params(params)}}
+        with _tapping(_without_prefix(tap, f"blocks.{number}."), whole=whole):
+            return model.apply(variables, x, method=call)
+
+    def head(scale: jax.Array, table: jax.Array, x: jax.Array, *, tap: Any) -> jax.Array:
+        leaves = {"final_norm": {"scale": scale}, "embedder": {"input_embedding": table}}
+        with _tapping(tap, whole=whole):
+            return model.apply(
+                {"params": leaves}, x, method=lambda m, x: m.embedder.decode(m.final_norm(x))
+            )
+
+    stages = [Stage("", "embed", embedding, (params.embedding, tokens), taps=("embed",))]
+    for i, kind in enumerate(model.config.attention_types):
+        run = functools.partial(one_block, i)
+        prefix = f"blocks.{i}."
+        stages.append(Stage(prefix, kind.name, run, (params.blocks[i], tokens), f"{prefix}input"))
+    if whole:
+        last = f"blocks.{len(params.blocks) - 1}.output"
+        own = (params.final_norm, params.embedding)
+        stages.append(Stage("", "head", head, own, last, taps=("final_norm", "logits")))
+    return stages
+
+
+def _without_prefix(tap: Any, prefix: str) -> Any:
+    return lambda name, value: tap(name.removeprefix(prefix), value)
 
 
 @contextlib.contextmanager
@@ -120,6 +166,17 @@ def _tapping(tap: Any, *, whole: bool) -> Iterator[None]:
         mock.patch.object(_modules, "_positional_embeddings", rope),
     ):
         yield
+
+
+class _Addend:
+    """What is added to the residual stream, and a tap for the sum."""
+
+    def __init__(self, value: jax.Array, tap: Callable[[jax.Array], jax.Array]) -> None:
+        self._value = value
+        self._tap = tap
+
+    def __add__(self, residual: jax.Array) -> jax.Array:
+        return self._tap(self._value + residual)
 
 
 class _Watcher:
@@ -171,6 +228,9 @@ class _Watcher:
         if path == "attn/kv_einsum":
             passed = self._taps([f"{block}.attn.key", f"{block}.attn.value"], list(value))
             value = value if passed is None else passed
+        if path == "post_attention_norm":
+            value = self._tap(f"{block}.post_attention_norm", value)
+            return _Addend(value, functools.partial(self._tap, f"{block}.attn_residual"))
         if path in _OUTPUTS:
             value = self._tap(f"{block}.{_OUTPUTS[path]}", value)
         return value

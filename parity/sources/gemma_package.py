@@ -9,6 +9,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from jaxformer.config import Config
 from jaxformer.params import BlockParams, Params
 from parity.errors import RequestError
@@ -130,12 +133,37 @@ def official_params(params: Params) -> dict[str, Any]:
         "params": {
             "embedder": {"input_embedding": params.embedding},
             "final_norm": {"scale": params.final_norm},
-            **{f"layer_{i}": _block_params(block) for i, block in enumerate(params.blocks)},
+            **{f"layer_{i}": block_params(block) for i, block in enumerate(params.blocks)},
         }
     }
 
 
-def _block_params(block: BlockParams) -> dict[str, Any]:
+def given_weights(params: Params) -> dict[str, Any]:
+    """Our parameters under the package's names, such as `layer_0/attn/q_einsum/w`."""
+    return _named(official_params(params)["params"])
+
+
+def expected_weights(model: str, blocks: int, dtype: str) -> dict[str, Any]:
+    """Names, shapes and dtypes that the package itself would initialise; nothing is allocated.
+
+    Raises:
+      RequestError: the package is not usable.
+    """
+    gm = import_gemma()
+    module = gm.nn.Transformer(config=preset_config(model, blocks), dtype=jnp.dtype(dtype))
+    tokens = jax.ShapeDtypeStruct((1, 2), jnp.int32)
+    return _named(jax.eval_shape(module.init, jax.random.key(0), tokens)["params"])
+
+
+def _named(tree: Any) -> dict[str, Any]:
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def block_params(block: BlockParams) -> dict[str, Any]:
+    """The official package's variables of one block."""
     return {
         "pre_attention_norm": {"scale": block.pre_attention_norm},
         "attn": {

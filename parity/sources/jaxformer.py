@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import xxhash
 
-from jaxformer.config import NUMERICS_CHOICES, Config
-from jaxformer.model import forward
-from jaxformer.params import Params, named_leaves
+from jaxformer import model
+from jaxformer.attention import PADDING_ID, positions_of
+from jaxformer.config import NUMERICS_CHOICES, Config, LayerKind
+from jaxformer.layers import embed
+from jaxformer.params import BlockParams, Params, named_leaves
 from parity.errors import RequestError
 from parity.record import NumericsMode
 from parity.sources.base import FunctionSource
+from parity.stages import Stage
 from parity.trace import Manifest
 
 
@@ -38,7 +42,7 @@ def jaxformer_source(
     """
 
     def run(params: Params, tokens: jax.Array, *, tap: Any) -> jax.Array:
-        return forward(params, tokens, config, tap=tap, blocks=blocks)
+        return model.forward(params, tokens, config, tap=tap, blocks=blocks)
 
     return FunctionSource(
         label,
@@ -47,7 +51,33 @@ def jaxformer_source(
         dataclasses.replace(manifest, source="jaxformer", config=config_json(config)),
         select=select,
         numerics=numerics,
+        stages=_stages(params, tokens, config, blocks),
     )
+
+
+def _stages(params: Params, tokens: jax.Array, config: Config, blocks: int) -> list[Stage]:
+    def embedding(table: jax.Array, tokens: jax.Array, *, tap: Any) -> jax.Array:
+        return tap("embed", embed(table, tokens))
+
+    def one_block(
+        kind: LayerKind, params: BlockParams, tokens: jax.Array, x: jax.Array, *, tap: Any
+    ) -> jax.Array:
+        valid = tokens != PADDING_ID
+        return model.block(params, x, positions_of(valid), valid, config, kind, tap)
+
+    def head(scale: jax.Array, table: jax.Array, x: jax.Array, *, tap: Any) -> jax.Array:
+        return model.head(scale, table, x, config, tap)
+
+    stages = [Stage("", "embed", embedding, (params.embedding, tokens), taps=("embed",))]
+    for i, kind in enumerate(config.layer_kinds[:blocks]):
+        run = functools.partial(one_block, kind)
+        prefix = f"blocks.{i}."
+        stages.append(Stage(prefix, kind, run, (params.blocks[i], tokens), f"{prefix}input"))
+    if blocks == config.num_blocks:
+        last = f"blocks.{blocks - 1}.output"
+        own = (params.final_norm, params.embedding)
+        stages.append(Stage("", "head", head, own, last, taps=("final_norm", "logits")))
+    return stages
 
 
 def with_fields(config: Config, fields: Mapping[str, str | float]) -> Config:

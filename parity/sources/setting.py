@@ -57,6 +57,11 @@ class Setting:
             numerics=self.numerics,
         )
 
+    @property
+    def takes_block_inputs(self) -> bool:
+        """Every tap is selected, block inputs among them."""
+        return self.taps == "*"
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -132,6 +137,21 @@ def resolve(choice: Choice, stored: Manifest | None = None) -> Setting:
         numerics="strict" if (choice.numerics or given.numerics) == "strict" else "default",
         taps=choice.taps,
     )
+
+
+def arguments_of(setting: Setting) -> list[str]:
+    """The command line that asks for this setting."""
+    rows = ";".join(",".join(map(str, row)) for row in setting.tokens)
+    named = {
+        "model": setting.model,
+        "blocks": str(setting.blocks),
+        "weights": f"synthetic:{setting.weights_seed}",
+        "tokens": rows,
+        "dtype": setting.dtype,
+        "numerics": setting.numerics,
+        "taps": "all" if setting.taps == "*" else setting.taps,
+    }
+    return [part for name, value in named.items() for part in (f"--{name}", value)]
 
 
 def make_inputs(setting: Setting, progress: Callable[[str], None]) -> Inputs:

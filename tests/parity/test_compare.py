@@ -30,11 +30,13 @@ def test_the_table_and_every_file(capsys: pytest.CaptureFixture[str]) -> None:
     status = compare.main([*SMALL_RUN, "--out", "report", "--certify"])
     out, err = capsys.readouterr()
     assert status == 0
-    table = lines_of(out)
-    assert table[0] == ["block", "elements", "ours", "eps=1e-5", "gating=split", "gating=stacked"]
+    assert out.startswith("verified: 41 of 41 taps compared\n")
+    table = lines_of(out)[1:]
+    split = ["gating=split", "local", "gain"]  # the next column is folded into a second table
+    assert table[0] == ["block", "elements", "ours", "eps=1e-5", *split]
     assert [row[:3] for row in table[1:3]] == [["0", "10240", "0"], ["1", "10240", "0"]]
-    assert table[3] == ["ours", "identical", "(41", "of", "41", "taps", "compared)"]
-    assert [row[0] for row in table[4:7]] == ["eps=1e-5", "gating=split", "gating=stacked"]
+    assert "\nours            IDENTICAL\neps=1e-5        IDENTICAL\n" in out
+    assert "\ngating=split    ROUNDING from blocks.0.mlp.gate\n" in out
     assert "official certified: its taps changed 0 of 10240 output elements" in out
     assert "ours certified: its taps changed 0 of 10240 output elements" in out
     assert max(map(len, out.splitlines())) <= 80
@@ -61,7 +63,8 @@ def test_the_table_and_every_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"numerics", "versions", "backend", "reference", "weights"} <= set(manifest)
     assert len(document["blind_spots"]) == 3
     assert document["environment"] == []
-    assert [column["name"] for column in document["columns"]] == table[0][2:]
+    names = ["ours", "eps=1e-5", "gating=split", "gating=stacked"]
+    assert [column["name"] for column in document["columns"]] == names
     assert document["columns"][1]["fields"] == {"rms_norm_eps": 1e-5}
     assert len(document["columns"][0]["taps"]) == 41
     taps = pd.read_csv("report/taps.csv")
@@ -70,7 +73,7 @@ def test_the_table_and_every_file(capsys: pytest.CaptureFixture[str]) -> None:
         tap["mismatched"] for column in document["columns"] for tap in column["taps"]
     )
     blocks = pd.read_csv("report/blocks.csv")
-    assert blocks.columns.tolist() == table[0]
+    assert [name.split()[-1] for name in blocks.columns][:7] == table[0]
     assert blocks["ours"].tolist() == [0, 0]
     summary = Path("report/summary.md").read_text()
     assert summary.startswith("# Parity holds\n")
@@ -80,7 +83,11 @@ def test_the_table_and_every_file(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("form", "start"),
-    [("markdown", "| block | elements | ours |"), ("csv", "block,elements,ours"), ("json", "{")],
+    [
+        ("markdown", "verified: 21 of 21 taps compared\n\n| block | elements | ours |"),
+        ("csv", "block,elements,ours"),
+        ("json", "{"),
+    ],
 )
 def test_formats_on_stdout(form: str, start: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*SMALL_RUN, "--blocks", "1", "--no-variants", "--format", form, "--seq-len", "2"]
@@ -96,7 +103,7 @@ def test_formats_on_stdout(form: str, start: str, capsys: pytest.CaptureFixture[
 def test_one_tap_by_glob_gives_a_row_per_tap(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*SMALL_RUN, "--taps", "blocks.1.mlp.*", "--no-variants", "--out", "r"]
     assert compare.main(arguments) == 0
-    table = lines_of(capsys.readouterr().out)
+    table = lines_of(capsys.readouterr().out)[1:]
     assert table[0] == ["tap", "elements", "ours"]
     assert [row[0] for row in table[1:4]] == [f"blocks.1.mlp.{n}" for n in ("gate", "up", "output")]
 
@@ -120,7 +127,8 @@ def test_a_difference_of_ours_is_status_1(
 
     monkeypatch.setattr(setting.Inputs, "official", other_tokens)
     assert compare.main([*SMALL_RUN, "--no-variants", "--out", "r"]) == 1
-    assert "embed: " in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "\nours  DIVERGED at embed\n" in out
     assert Path("r/summary.md").read_text().startswith("# Parity does not hold\n")
 
 
@@ -148,16 +156,71 @@ def test_an_extra_variant_is_a_column(capsys: pytest.CaptureFixture[str]) -> Non
 def test_local_errors_stand_beside_free_ones(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*SMALL_RUN, "--blocks", "3", "--no-variants", "--inject", "blocks", "--out", "r"]
     assert compare.main([*arguments, "--variant", "eps:rms_norm_eps=1e-3"]) == 0
-    table = lines_of(capsys.readouterr().out)
-    assert table[0] == ["block", "elements", "ours", "local", "eps", "local"]
-    assert [row[2:4] for row in table[1:4]] == [["0", "0"]] * 3
-    assert table[1][4] == table[1][5] != "0"
+    table = lines_of(capsys.readouterr().out)[1:]
+    assert table[0] == ["block", "elements", "ours", "local", "gain", "eps", "local", "gain"]
+    assert [row[2:5] for row in table[1:4]] == [["0", "0", "-"]] * 3
+    assert table[1][5] == table[1][6] != "0"
     ours, eps = json.loads(Path("r/comparison.json").read_text())["columns"]
     assert {tap["local_mismatched"] for tap in ours["taps"]} == {0}
     last = eps["taps"][-1]
     assert last["tap"] == "blocks.2.output"
     assert last["inherited_rel_l2"] > 0
     assert last["gain"] > 0
+
+
+def test_everything_is_zero_on_the_unmodified_model(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*SMALL_RUN, "--no-variants", "--inject", "both", "--repeat", "2"]
+    assert compare.main([*arguments, "--check-weights", "--out", "r"]) == 0
+    out = capsys.readouterr().out
+    assert "noise floor: 0 at all 41 taps (2 more runs of each side, cpu)" in out
+    assert "weights: 24 tensors agree in name, shape and dtype" in out
+    (ours,) = json.loads(Path("r/comparison.json").read_text())["columns"]
+    for figure in ("mismatched", "local_mismatched", "stage_mismatched", "floor_mismatched"):
+        assert {tap[figure] for tap in ours["taps"]} == {0}, figure
+    assert {tap["status"] for tap in ours["taps"]} == {"identical"}
+
+
+def test_a_stacked_einsum_is_rounding_and_an_epsilon_is_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = [*SMALL_RUN, "--blocks", "3", "--no-variants", "--out", "r"]
+    variants = ["--variant", "stacked:gating=stacked", "--variant", "eps:rms_norm_eps=1e-3"]
+    assert compare.main([*arguments, *variants]) == 0
+    out = capsys.readouterr().out
+    assert "\nstacked  ROUNDING from blocks.0.mlp.gate\n" in out
+    assert "\neps      DIVERGED at blocks.0." in out
+    assert "another formula" in out
+    _, stacked, eps = json.loads(Path("r/comparison.json").read_text())["columns"]
+    assert (stacked["diverged_at"], eps["diverged_at"][-4:]) == (None, "norm")
+    taps = {tap["tap"]: tap for tap in stacked["taps"]}
+    gate, later = taps["blocks.0.mlp.gate"], taps["blocks.2.pre_attention_norm"]
+    assert gate["status"] == later["status"] == "rounding"
+    assert gate["stage_mismatched"] == gate["local_mismatched"] == gate["mismatched"] > 0
+    assert gate["stage_oracle_ratio"] == pytest.approx(1, abs=0.05)
+    assert 0 < gate["stage_bound_share"] <= 1
+    assert later["stage_mismatched"] == 0
+    assert later["reason"].startswith("inherited from blocks.0.mlp.gate; ")
+    assert later["oracle_ratio"] == pytest.approx(1, abs=0.05)
+    assert taps["blocks.2.output"]["gain"] > 1
+
+
+def test_weights_that_do_not_fit_end_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from parity.sources import gemma_package
+
+    genuine = gemma_package.given_weights
+
+    def misnamed(params):
+        weights = genuine(params)
+        weights["layer_0/attn/query/w"] = weights.pop("layer_0/attn/q_einsum/w")
+        return weights
+
+    monkeypatch.setattr(gemma_package, "given_weights", misnamed)
+    complaint = refused([*SMALL_RUN, "--check-weights", "--out", "r"], capsys)
+    assert "weights: 2 problems in 24 tensors" in complaint
+    assert "layer_0/attn/q_einsum/w: ours has none" in complaint
+    assert "layer_0/attn/query/w: the reference has none" in complaint
 
 
 def test_a_recorded_trace_is_a_reference_like_any_other(
@@ -181,13 +244,13 @@ def test_logits_are_judged_by_the_tokens_they_choose(
     arguments = ["--model", "gemma3-270m", "--taps", "blocks", "--no-variants", "--out", "r"]
     assert compare.main([*arguments, "--variant", "eps:rms_norm_eps=1e-3"]) == 0
     out = capsys.readouterr().out
-    assert out.splitlines()[19].split()[:3] == ["logits", "4194304", "0"]
-    assert "\neps: " in out
+    assert out.splitlines()[21].split()[:3] == ["logits", "4194304", "0"]
     ours, eps = json.loads(Path("r/comparison.json").read_text())["columns"]
     assert ours["impact"] is None
     assert eps["impact"]["positions"] == 16
     assert eps["impact"]["max_logit_error"] > 0
-    assert eps["impact"]["verdict"] in Path("r/summary.md").read_text()
+    said = " ".join(out.split())
+    assert eps["impact"]["verdict"] in said
 
 
 def test_another_environment_is_told_before_any_figure(
@@ -287,8 +350,10 @@ def refused(
         (["--variant", "ours:gating=split"], "two columns are called 'ours'"),
         (["--variant", "a:gating=split,gating=fused"], "each field once"),
         (["--reference", "torch"], "--reference must be flax or a trace folder; got 'torch'"),
-        (["--inject", "all"], "--inject must be one of blocks, taps; got 'all'"),
+        (["--inject", "all"], "--inject must be one of auto, none, blocks, taps, both; got 'all'"),
         (["--inject", "taps", "--taps", "blocks"], "--inject needs the taps of block inputs"),
+        (["--oracle", "f64"], "--oracle must be one of auto, none, float32, float64; got 'f64'"),
+        (["--repeat", "-1"], "--repeat must be a whole number from 0"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
         (["--taps"], "expected one argument"),
     ],

@@ -38,7 +38,7 @@ def test_statuses_say_what_happened() -> None:
     column = diff_traces(reference, ours)
     assert {tap.tap: tap.status for tap in column.taps} == {
         "same": "identical",
-        "other": "different",
+        "other": "diverged",
         "nan": "nonfinite",
         "shape": "shape",
         "dtype": "dtype",

@@ -17,12 +17,13 @@ HEAVY = {"jax", "numpy", "pandas", "matplotlib", "flax", "gemma", "torch", "safe
 ORDER = {
     "jaxformer": ["config", "taps", "params", "layers", "attention", "model", "checkpoint"],
     "parity": [
-        "errors", "trace", "ledger", "record", "inject", "metrics", "impact", "storage",
-        "comparison", "diff", "variants", "report", "cli", "sources", "run", "compare",
-        "record_command", "bench",
+        "errors", "trace", "ledger", "record", "stages", "jaxprs", "oracle", "error_rules",
+        "bounds", "metrics", "accuracy", "impact", "storage", "taps", "status", "comparison",
+        "diff", "weights", "variants", "report", "cli", "sources", "run", "noise", "evidence",
+        "comparing", "compare", "record_command", "benchmarks", "bench",
     ],
 }  # fmt: skip
-COMMANDS = {"compare", "record_command", "bench", "cli"}
+COMMANDS = {"compare", "record_command", "bench", "benchmarks", "cli"}
 
 
 def module_of(path: Path) -> tuple[str, str]:

@@ -1,17 +1,22 @@
 """Tables and files: widths, escapes, and what is shown where nothing was compared."""
 
 import csv
+import dataclasses
 import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from parity.comparison import Column, Comparison, TapDiff
+from parity.accuracy import Accuracy
+from parity.comparison import Column, Comparison
 from parity.diff import diff_arrays
 from parity.report.files import ReportFolder, summary
 from parity.report.plot import draw_divergence
-from parity.report.table import csv_table, markdown_table, text_table, verdict, verdict_lines
+from parity.report.table import csv_table, markdown_table, text_table
+from parity.report.text import verdict_lines, verified_line
+from parity.status import UNEXAMINED, judged
+from parity.taps import StageError, TapDiff
 
 ONE, TWO = np.float32([1, 2]), np.float32([1, 3])
 
@@ -60,24 +65,74 @@ def test_a_status_stands_where_there_is_no_count() -> None:
 @pytest.mark.parametrize(
     ("taps", "words"),
     [
-        ([block(0)], "identical (1 of 1 taps compared)"),
-        ([block(0), block(1, TWO)], "blocks.1.output: 1 of 2 differ, up to 4194304 ULP"),
+        ([block(0)], ["IDENTICAL"]),
+        (
+            [block(0), block(1, TWO)],
+            [
+                "DIVERGED at blocks.1.output",
+                "1 of 2 differ, up to 4194304 ULP",
+                UNEXAMINED,
+            ],
+        ),
         (
             [block(0), TapDiff("rope", "not_compared", "why")],
-            "identical where compared (1 of 2 taps; not: rope)",
+            ["IDENTICAL where compared; not: rope"],
         ),
-        ([TapDiff("rope", "not_compared", "why")], "nothing compared: 0 of 1 taps"),
-        ([block(0, ONE[:1])], "blocks.0.output: shape, expected [2], got [1]"),
+        ([TapDiff("rope", "not_compared", "why")], ["nothing compared: 0 of 1 taps"]),
+        ([block(0, ONE[:1])], ["SHAPE at blocks.0.output", "expected [2], got [1]"]),
         (
             [block(0, np.float32([1, np.nan]))],
-            "blocks.0.output: 1 of 2 differ, up to 0 ULP, "
-            "1 of the mismatched elements are Inf or NaN on a side",
+            [
+                "NONFINITE at blocks.0.output",
+                "1 of 2 differ, up to 0 ULP",
+                "1 of the mismatched elements are Inf or NaN on a side",
+            ],
         ),
     ],
 )
-def test_verdicts_say_what_was_seen(taps: list[TapDiff], words: str) -> None:
-    assert verdict(column("ours", *taps)) == words
-    assert verdict_lines(Comparison({}, [column("ours", *taps)])) == [f"ours  {words}"]
+def test_verdicts_say_what_was_seen(taps: list[TapDiff], words: list[str]) -> None:
+    lines = verdict_lines(Comparison({}, [column("ours", *judged(taps))]))
+    assert [line.strip() for line in lines] == [f"ours  {words[0]}", *words[1:]]
+
+
+def test_rounding_then_divergence_names_both_places() -> None:
+    other = diff_arrays("a", ONE, TWO)
+    assert other.metrics is not None
+    as_good = Accuracy(0.1, 0.1, 1.0, 1.0, 5, 5)
+    rounded = StageError(other.metrics, 0.5, 0.1, as_good)
+    wrong = StageError(other.metrics, 0.5, 9.0, as_good)
+    taps = [
+        dataclasses.replace(block(i, TWO), stage=stage, accuracy=as_good)
+        for i, stage in enumerate((rounded, wrong))
+    ]
+    head, *rest = verdict_lines(Comparison({}, [column("ours", *judged(taps))]))
+    assert head == "ours  DIVERGED at blocks.1.output, bits differ from blocks.0.output"
+    assert "made here: 1 of 2 differ" in " ".join(rest)
+    assert "such errors are made at 2 taps: output" in " ".join(rest)
+    assert "1.00 of the reference's error to the oracle" in " ".join(map(str.strip, rest))
+    assert max(map(len, [head, *rest])) <= 80
+    (only,) = [judged(taps[:1])]
+    assert verdict_lines(Comparison({}, [column("ours", *only)]))[0] == (
+        "ours  ROUNDING from blocks.0.output"
+    )
+
+
+def test_the_verified_fraction_is_told_for_each_column_where_they_differ() -> None:
+    one, two = column("ours", block(0)), column("b", block(0), TapDiff("x", "missing", "why"))
+    assert verified_line(Comparison({}, [one, one])) == "verified: 1 of 1 taps compared"
+    assert verified_line(Comparison({}, [one, two])) == (
+        "verified, taps compared: ours 1 of 1; b 1 of 2"
+    )
+
+
+def test_local_errors_and_gains_stand_beside_their_column() -> None:
+    entering = diff_arrays("blocks.1.input", ONE, np.float32([1, 2.5]))
+    taps = [dataclasses.replace(tap, local=tap.metrics) for tap in (entering, block(1, TWO))]
+    lines = text_table(Comparison({}, [column("ours", *taps)])).splitlines()
+    assert lines[0].split() == ["block", "elements", "ours", "local", "gain"]
+    assert lines[1].split() == ["1", "2", "1", "1", "2.00"]
+    header = csv_table(Comparison({}, [column("ours", *taps)])).splitlines()[0]
+    assert header == "block,elements,ours,ours local,ours gain"
 
 
 HOSTILE = "a|<script>alert(1)</script>\nb"
@@ -97,7 +152,7 @@ def test_names_are_data_in_markdown_and_csv() -> None:
 def test_the_summary_starts_with_the_verdict() -> None:
     good = Comparison({"model": "m"}, [column("ours", block(0))])
     bad = Comparison({"model": "m"}, [column("ours", block(0, TWO))])
-    assert summary(good).startswith("# Parity holds\n")
+    assert summary(good).startswith("# Parity holds\n\nverified: 1 of 1 taps compared\n")
     assert summary(bad).startswith("# Parity does not hold\n")
     assert "- model: m" in summary(good)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from parity.errors import RequestError
-from parity.run import Candidate, compare_candidates, recorded
+from parity.run import Candidate, certificate, compare_candidate, recorded
 from parity.sources.base import FunctionSource
 from parity.trace import Manifest
 
@@ -31,28 +31,24 @@ def test_a_reference_on_disk_is_as_good_as_one_in_memory(memory_limit: int) -> N
         Candidate("double", {"factor": 2}, lambda: source(2.0)),
     ]
     with recorded(source(), said(messages), memory_limit) as reference:
-        columns, proof = compare_candidates(
-            reference, {}, candidates, certify=True, progress=said(messages)
+        columns, sources = zip(
+            *(compare_candidate(reference, {}, c, said(messages)) for c in candidates), strict=True
         )
     ours, double = columns
     assert ours.first_divergence is None
     assert ours.compared == 2
     assert double.first_divergence is not None
     assert double.first_divergence.tap == "b"
+    proof = certificate(sources[0], said(messages))
     assert proof is not None
     assert proof.holds
     assert "ours: running and comparing, 2 taps" in messages
 
 
 def test_candidates_without_a_common_tap_are_refused() -> None:
+    candidate = Candidate("ours", {}, lambda: source(select="b"))
     with (
         recorded(source(select="a"), said([])) as reference,
         pytest.raises(RequestError, match="no tap in common"),
     ):
-        compare_candidates(
-            reference,
-            {},
-            [Candidate("ours", {}, lambda: source(select="b"))],
-            certify=False,
-            progress=said([]),
-        )
+        compare_candidate(reference, {}, candidate, said([]))

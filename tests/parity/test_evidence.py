@@ -1,0 +1,83 @@
+"""Evidence on the cases that this project began with."""
+
+import dataclasses
+
+import pytest
+from cases import SMALL, Case, small_case
+
+from jaxformer.checkpoint.synthetic import synthetic_params
+from jaxformer.config import PRESETS, Rope
+from parity.sources.blind_spots import blind_spots
+from parity.sources.gemma_package import preset_config
+
+MODEL = "gemma3-270m"
+CONFIG = PRESETS[MODEL]
+SCALED_TWICE = dataclasses.replace(CONFIG, query_pre_attn_scalar=256 * 256)
+
+
+def preset_case(length: int, blocks: int = 2) -> Case:
+    params = synthetic_params(CONFIG, 0, blocks=blocks)
+    return Case(CONFIG, params, (1, length), blocks, official=preset_config(MODEL, blocks))
+
+
+def test_one_token_is_blind_to_a_query_scaled_twice() -> None:
+    column = preset_case(1).run(SCALED_TWICE)
+    assert {tap.status for tap in column.taps} == {"identical"}
+    assert any("attention: one token per row" in line for line in blind_spots(CONFIG, 2, [[2]]))
+
+
+def test_sixteen_tokens_name_its_stage_in_block_0() -> None:
+    """Between the rotated query, the last tap before scaling, and the probabilities."""
+    column = preset_case(16).examine(SCALED_TWICE, scopes=["taps"])
+    assert column.diverged_at is not None
+    assert column.diverged_at.tap == "blocks.0.attn.probs"
+    assert "another formula" in column.diverged_at.reason
+    before = column.tap("blocks.0.attn.query_rope")
+    assert before is not None
+    assert before.status == "identical"
+
+
+def test_a_block_that_makes_nothing_says_so_where_its_free_error_is_saturated() -> None:
+    """The only global block is wrong: block 6 makes nothing, and differs almost everywhere."""
+    wrong = dataclasses.replace(SMALL, global_rope=Rope(10_000))
+    column = small_case().examine(wrong)
+    after = column.tap("blocks.6.output")
+    assert after is not None
+    assert after.metrics is not None
+    assert after.local is not None
+    assert after.metrics.mismatched > 0.5 * after.metrics.size
+    assert after.local.mismatched == 0
+    assert after.status == "diverged"
+    nothing = f"on the reference's values 0 of {after.metrics.size} differ"
+    assert after.reason == f"inherited from blocks.5.attn.query_rope; {nothing}"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_either_oracle_tells_rounding_from_another_formula(dtype) -> None:
+    case = small_case()
+    columns = case.examine_all(
+        {
+            "rewrite": SMALL.with_numerics(norm_dtype="float32"),
+            "fault": dataclasses.replace(SMALL, window=9),
+        },
+        scopes=["taps"],
+        oracle=dtype,
+    )
+    rewrite, fault = columns
+    assert rewrite.diverged_at is None
+    assert rewrite.first_divergence is not None
+    assert fault.diverged_at is not None
+    assert fault.diverged_at.tap == "blocks.0.attn.probs"
+
+
+def test_less_accurate_is_not_rounding() -> None:
+    """Sine and cosine in bfloat16: the same formula, yet worse than the reference."""
+    case = small_case()
+    column = case.examine(SMALL.with_numerics(rope_dtype="input"), scopes=["taps"])
+    assert column.diverged_at is not None
+    assert column.diverged_at.tap == "blocks.0.attn.query_rope"
+    assert column.diverged_at.stage is not None
+    assert column.diverged_at.stage.formula_share is not None
+    assert column.diverged_at.stage.formula_share <= 1
+    assert column.diverged_at.stage.accuracy is not None
+    assert column.diverged_at.stage.accuracy.worse
