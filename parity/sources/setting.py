@@ -72,6 +72,14 @@ class Inputs:
     params: Params
     tokens: jax.Array
 
+    def config_of(self, variant: Variant) -> Config:
+        """Our config with a variant's numerics.
+
+        Raises:
+          RequestError: the variant names no numerics field, or a value it doesn't take.
+        """
+        return with_fields(self.setting.config, variant.fields)
+
     def ours(self, variant: Variant = OURS) -> FunctionSource:
         """jaxformer with a variant's numerics.
 
@@ -81,7 +89,7 @@ class Inputs:
         return jaxformer_source(
             self.params,
             self.tokens,
-            with_fields(self.setting.config, variant.fields),
+            self.config_of(variant),
             self.manifest,
             blocks=self.setting.blocks,
             numerics=self.setting.numerics,

@@ -1,0 +1,228 @@
+"""A function replayed operation by operation: every value, and the line that made it.
+
+Each operation runs on its own, so it rounds where it is written. Calls are entered, loops unrolled,
+branches followed as this input takes them: what results is a list of operations without control
+flow, which can be run again from other values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+
+from parity.errors import RequestError
+from parity.explain.location import NOWHERE, Location, body_is_library, location_of
+from parity.jaxprs import called
+
+_RANDOM = frozenset(("random_bits", "random_seed", "random_wrap", "threefry2x32", "rng_uniform"))
+
+
+@dataclass(eq=False, repr=False)
+class Value:
+    """One array of a replay.
+
+    Attributes:
+      node: the operation that made it; None for an input or a constant.
+      name: of an input or a tap.
+      constant: written in the program.
+    """
+
+    array: jax.Array
+    node: Node | None = None
+    name: str = ""
+    constant: bool = False
+
+
+@dataclass(eq=False, repr=False)
+class Node:
+    """One operation of a replay, in execution order.
+
+    Attributes:
+      operation: its name.
+      parameters: the equation's.
+      run: arrays in, arrays out.
+    """
+
+    index: int
+    operation: str
+    parameters: Mapping[str, Any]
+    run: Callable[..., Sequence[jax.Array]]
+    inputs: list[Value]
+    outputs: list[Value]
+    where: Location
+
+
+@dataclass(repr=False)  # each holds the next: a repr would not end
+class Graph:
+    """All values of one replay.
+
+    Attributes:
+      outputs: of the function, by name.
+    """
+
+    inputs: list[Value]
+    nodes: list[Node] = field(default_factory=list)
+    outputs: dict[str, Value] = field(default_factory=dict)
+
+    def values(self) -> list[Value]:
+        """Inputs, then what each operation made, in order."""
+        return [*self.inputs, *(value for node in self.nodes for value in node.outputs)]
+
+    def consumers(self) -> dict[int, list[Node]]:
+        """The operations that read a value, by the value's id."""
+        found: dict[int, list[Node]] = {}
+        for node in self.nodes:
+            for value in node.inputs:
+                found.setdefault(id(value), []).append(node)
+        return found
+
+    def substitute(self, value: Value, array: jax.Array) -> list[Value]:
+        """Replace a value and run again what depends on it; returns the values that changed."""
+        value.array = array
+        changed = {id(value)}
+        result = [value]
+        for node in self.nodes:
+            if value in node.outputs or not any(id(v) in changed for v in node.inputs):
+                continue
+            arrays = node.run(*(v.array for v in node.inputs))
+            for output, fresh in zip(node.outputs, arrays, strict=True):
+                output.array = fresh
+                changed.add(id(output))
+                result.append(output)
+        return result
+
+
+def replay(fn: Callable[..., Any], args: Sequence[Any], label: str) -> Graph:
+    """Trace `fn(*args)` and run its operations one by one.
+
+    Args:
+      label: what messages call it.
+
+    Raises:
+      RequestError: it can't be traced, has side effects, or draws random numbers.
+    """
+    try:
+        program, shape = jax.make_jaxpr(fn, return_shape=True)(*args)
+    except RequestError:
+        raise
+    except Exception as error:  # whatever a stranger's function raises
+        brief = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RequestError(f"{label} can't be traced: {type(error).__name__}: {brief}") from error
+    if program.effects:
+        raise RequestError(
+            f"{label} has side effects ({', '.join(map(str, program.effects))}), which can't be "
+            "replayed; remove its callbacks and prints"
+        )
+    leaves = jax.tree_util.tree_leaves_with_path(tuple(args))
+    inputs = [Value(jnp.asarray(leaf), name=jax.tree_util.keystr(path)) for path, leaf in leaves]
+    replaying = _Replay(label, Graph(inputs))
+    outputs = replaying.program(program, inputs, None)
+    names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(shape)]
+    replaying.graph.outputs = dict(zip(names, outputs, strict=True))
+    return replaying.graph
+
+
+class _Replay:
+    def __init__(self, label: str, graph: Graph) -> None:
+        self.graph = graph
+        self._label = label
+
+    def program(
+        self, program: core.ClosedJaxpr, args: Sequence[Value], outer: Location | None
+    ) -> list[Value]:
+        """Run a program's operations; `outer` is where a library's body was called."""
+        jaxpr = program.jaxpr
+        env: dict[Any, Value] = {}
+        constants = [Value(jnp.asarray(c), constant=True) for c in program.consts]
+        env.update(zip(jaxpr.constvars, constants, strict=True))
+        env.update(zip(jaxpr.invars, args, strict=True))
+        literals: dict[int, Value] = {}
+
+        def read(atom: Any) -> Value:
+            if not isinstance(atom, core.Literal):
+                return env[atom]
+            if id(atom) not in literals:
+                array = jnp.asarray(atom.val, atom.aval.dtype)  # type: ignore[attr-defined]
+                literals[id(atom)] = Value(array, constant=True)
+            return literals[id(atom)]
+
+        for eqn in jaxpr.eqns:
+            outputs = self._operation(eqn, [read(atom) for atom in eqn.invars], outer)
+            env.update(zip(eqn.outvars, outputs, strict=True))
+        return [read(atom) for atom in jaxpr.outvars]
+
+    def _operation(
+        self, eqn: core.JaxprEqn, inputs: list[Value], outer: Location | None
+    ) -> Sequence[Value]:
+        name, params = eqn.primitive.name, eqn.params
+        where = location_of(eqn, outer)
+        inner = called(eqn)
+        if inner is not None:
+            # A stranger's jitted function has lines of its own; a library's has its caller's.
+            library = outer is not None or body_is_library(inner)
+            return self.program(inner, inputs, where if library else None)
+        if name in _RANDOM:
+            raise RequestError(
+                f"{self._label} draws random numbers ({name} at {where}); pass them in as arguments"
+            )
+        if name == "scan":
+            return self._scan(params, inputs, where, outer)
+        if name == "while":
+            return self._while(params, inputs, outer)
+        if name == "cond":
+            index, *operands = inputs
+            return self.program(params["branches"][int(index.array)], operands, outer)
+
+        def run(*arrays: jax.Array) -> Sequence[jax.Array]:
+            result = eqn.primitive.bind(*arrays, **params)
+            return result if eqn.primitive.multiple_results else [result]
+
+        return self._node(name, params, run, inputs, where)
+
+    def _node(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        run: Callable[..., Sequence[jax.Array]],
+        inputs: list[Value],
+        where: Location = NOWHERE,
+    ) -> list[Value]:
+        arrays = run(*(value.array for value in inputs))
+        node = Node(len(self.graph.nodes), name, params, run, inputs, [], where)
+        node.outputs = [Value(array, node) for array in arrays]
+        self.graph.nodes.append(node)
+        return node.outputs
+
+    def _scan(
+        self, params: Any, inputs: list[Value], where: Location, outer: Location | None
+    ) -> list[Value]:
+        consts, carried = params["num_consts"], params["num_carry"]
+        fixed, carry = inputs[:consts], inputs[consts : consts + carried]
+        rows = inputs[consts + carried :]
+        steps = range(params["length"])
+        made: dict[int, list[Value]] = {}
+        for step in reversed(steps) if params["reverse"] else steps:
+            taken = [
+                self._node("row", {}, lambda x, i=step: [x[i]], [value], where)[0] for value in rows
+            ]
+            outputs = self.program(params["jaxpr"], [*fixed, *carry, *taken], outer)
+            carry, made[step] = outputs[:carried], outputs[carried:]
+        stacked = []
+        for column in zip(*(made[step] for step in steps), strict=True):
+            stacked += self._node("stack", {}, lambda *x: [jnp.stack(x)], list(column), where)
+        return [*carry, *stacked]
+
+    def _while(self, params: Any, inputs: list[Value], outer: Location | None) -> list[Value]:
+        conditions, bodies = params["cond_nconsts"], params["body_nconsts"]
+        fixed = inputs[conditions : conditions + bodies]
+        carry = inputs[conditions + bodies :]
+        while True:
+            (going,) = self.program(params["cond_jaxpr"], [*inputs[:conditions], *carry], outer)
+            if not bool(going.array):
+                return list(carry)
+            carry = self.program(params["body_jaxpr"], [*fixed, *carry], outer)
