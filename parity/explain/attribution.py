@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from parity.jaxprs import Widening
 from parity.metrics import compare_arrays
 from parity.record import COMPILER_OPTIONS
 
@@ -108,11 +109,16 @@ def _highest(fn: Fn, inputs: Sequence[Any]) -> list[np.ndarray]:
         return _run(fn, inputs)
 
 
+def _float32(fn: Fn, inputs: Sequence[Any]) -> list[np.ndarray]:
+    return _run(fn, jax.tree.map(Widening("float32").cast, tuple(inputs)))
+
+
 # ways of running both sides -> what they explain
 _MODES: dict[str, Callable[[Fn, Sequence[Any]], list[np.ndarray]]] = {
     "excess precision": _strict,
     "fusion": _eager,
     "matmul precision": _highest,
+    "compute in float32": _float32,
 }
 
 

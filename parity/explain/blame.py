@@ -139,7 +139,8 @@ def _unpacked_the_wrong_way(node: Node, ours: Graph, matcher: Matcher) -> Locati
             continue
         for other in ours.nodes[: node.index]:
             for sibling in other.outputs if other.where == statement else ():
-                alike = sibling.array.shape == value.array.shape
+                marks = matcher.prints.of(value), matcher.prints.of(sibling)
+                alike = sibling.array.shape == value.array.shape and all(m.telling for m in marks)
                 if sibling is value or not alike or not read_elsewhere(sibling, statement):
                     continue
                 mark = matcher.prints.of(_exchanged(value, sibling, node, ours))

@@ -13,6 +13,11 @@ from parity.sources.gemma_package import preset_config
 MODEL = "gemma3-270m"
 CONFIG = PRESETS[MODEL]
 SCALED_TWICE = dataclasses.replace(CONFIG, query_pre_attn_scalar=256 * 256)
+TWO_BLOCKS = dataclasses.replace(SMALL, layer_kinds=("local", "global"))
+
+
+def two_blocks() -> Case:
+    return Case(TWO_BLOCKS, synthetic_params(TWO_BLOCKS, 0), (2, 20), 2)
 
 
 def preset_case(length: int, blocks: int = 2) -> Case:
@@ -54,11 +59,10 @@ def test_a_block_that_makes_nothing_says_so_where_its_free_error_is_saturated() 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_either_oracle_tells_rounding_from_another_formula(dtype) -> None:
-    case = small_case()
-    columns = case.examine_all(
+    columns = two_blocks().examine_all(
         {
-            "rewrite": SMALL.with_numerics(norm_dtype="float32"),
-            "fault": dataclasses.replace(SMALL, window=9),
+            "rewrite": TWO_BLOCKS.with_numerics(norm_dtype="float32"),
+            "fault": dataclasses.replace(TWO_BLOCKS, window=9),
         },
         scopes=["taps"],
         oracle=dtype,
@@ -72,8 +76,7 @@ def test_either_oracle_tells_rounding_from_another_formula(dtype) -> None:
 
 def test_less_accurate_is_not_rounding() -> None:
     """Sine and cosine in bfloat16: the same formula, yet worse than the reference."""
-    case = small_case()
-    column = case.examine(SMALL.with_numerics(rope_dtype="input"), scopes=["taps"])
+    column = two_blocks().examine(TWO_BLOCKS.with_numerics(rope_dtype="input"), scopes=["taps"])
     assert column.diverged_at is not None
     assert column.diverged_at.tap == "blocks.0.attn.query_rope"
     assert column.diverged_at.stage is not None
