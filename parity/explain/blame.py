@@ -215,7 +215,7 @@ def _caller_if_it_serves_others(
     right = [
         other
         for other in ours.nodes
-        if _slot(other, ours) == _slot(node, ours)
+        if _slot(other) == _slot(node)
         and other.where.caller is not None
         and other.where.caller.place != caller.place
         and all(id(v) in knowledge.known for v in other.outputs)
@@ -228,16 +228,9 @@ def _caller_if_it_serves_others(
     return caller, f"what it calls, {node.where}, is right for other callers"
 
 
-def _slot(node: Node, ours: Graph) -> tuple[Any, ...]:
+def _slot(node: Node) -> tuple[Any, ...]:
     """Which operation of its line it is, whoever called."""
-    if not hasattr(node, "slot"):
-        seen: dict[Any, int] = {}
-        for other in ours.nodes:
-            key = (other.where, other.operation)
-            # A function that is called twice by one line starts anew.
-            other.slot = (other.where.place, other.operation, seen.get(key, 0))  # type: ignore[attr-defined]
-            seen[key] = seen.get(key, 0) + 1
-    return node.slot  # type: ignore[attr-defined]
+    return node.where.place, node.operation, node.slot
 
 
 def constants(node: Node) -> list[float]:

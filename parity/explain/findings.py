@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import jax.numpy as jnp
 import numpy as np
 
-from parity.explain.align import Aligner, Counterpart, laid_out
+from parity.explain.align import Aligner, Counterpart
 from parity.explain.blame import blamed, constants
-from parity.explain.graph import Graph, Node, Value
+from parity.explain.graph import Graph, Node
 from parity.explain.location import Location
 from parity.explain.match import Knowledge, Matcher, origins
+from parity.explain.placement import misplaced, misplaced_output
 
 Confidence = Literal["high", "medium", "low"]
 _ROUNDS = 40
@@ -101,7 +101,7 @@ class _Search:
         # One that can be undone on the spot goes first: lining up again further on would hide
         # others that meet it there.
         for origin in left:
-            moved, counterpart = _misplaced(origin, self._matcher, knowledge)
+            moved, counterpart = misplaced(origin, self._matcher, knowledge)
             counterpart = counterpart or aligner.direct(origin)
             if counterpart is not None:
                 self._settle(origin, moved, counterpart, aligner, knowledge)
@@ -111,7 +111,7 @@ class _Search:
         return True
 
     def _output(self, knowledge: Knowledge) -> bool:
-        node, counterpart = _misplaced_output(self._ours, self._matcher, knowledge)
+        node, counterpart = misplaced_output(self._ours, self._matcher, knowledge)
         if node is None or counterpart is None:
             return False
         aligner = Aligner(self._ours, self._matcher, knowledge)
@@ -201,64 +201,6 @@ def _feeding(nodes: Sequence[Node]) -> list[Location]:
         places += [n.where for n in frontier]
         frontier = [v.node for n in frontier for v in n.inputs if v.node is not None]
     return places
-
-
-def _misplaced(
-    origin: Node, matcher: Matcher, knowledge: Knowledge
-) -> tuple[Node | None, Counterpart | None]:
-    """The operation that put an input's elements in other places than the reference's, if one did.
-
-    Proof: with the elements in the reference's places the origin's output is the reference's.
-    """
-    moved: list[tuple[int, Value, Any]] = []
-    for position, value in enumerate(origin.inputs):
-        if value.constant or id(value) in knowledge.in_place or value.node is None:
-            continue
-        for twin in matcher.twins(value)[:4]:
-            array = laid_out(twin.array, value.array)
-            if array is not None and not bool(jnp.array_equal(array, value.array)):
-                moved.append((position, twin, array))
-                break
-    # One of them, or all: the reference's places of one input are no use beside ours of another.
-    for chosen in [*([m] for m in moved), moved]:
-        arrays = [v.array for v in origin.inputs]
-        for position, _, array in chosen:
-            arrays[position] = array
-        (result, *_) = origin.run(*arrays)
-        mark = matcher.prints.of(Value(jnp.asarray(result)))
-        if chosen and mark.telling and matcher.has(mark):
-            position, twin, array = chosen[0]
-            value = origin.inputs[position]
-            node = _first_out_of_place(value, knowledge)
-            return node, Counterpart(value, twin, array, False, 0.0, True)
-    return None, None
-
-
-def _first_out_of_place(value: Value, knowledge: Knowledge) -> Node | None:
-    """Walk back to the operation whose inputs still stood where the reference's do."""
-    node = value.node
-    while node is not None:
-        before = next(
-            (v for v in node.inputs if not v.constant and id(v) not in knowledge.in_place), None
-        )
-        if before is None or before.node is None:
-            return node
-        node = before.node
-    return None
-
-
-def _misplaced_output(
-    ours: Graph, matcher: Matcher, knowledge: Knowledge
-) -> tuple[Node | None, Counterpart | None]:
-    """The same for an output of the function, which nothing reads."""
-    for name, value in ours.outputs.items():
-        twin = matcher.reference.outputs.get(name)
-        if twin is None or id(value) in knowledge.in_place or id(value) not in knowledge.known:
-            continue
-        if twin.array.shape == value.array.shape and value.node is not None:
-            node = _first_out_of_place(value, knowledge)
-            return node, Counterpart(value, twin, twin.array, False, 0.0, True)
-    return None, None
 
 
 def _reach(ours: Graph, node: Node, counterpart: Counterpart | None) -> set[int]:

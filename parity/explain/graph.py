@@ -46,6 +46,7 @@ class Node:
       operation: its name.
       parameters: the equation's.
       run: arrays in, arrays out.
+      slot: which operation of this name it is in its line, in one call of its function.
     """
 
     index: int
@@ -55,6 +56,7 @@ class Node:
     inputs: list[Value]
     outputs: list[Value]
     where: Location
+    slot: int = 0
 
 
 @dataclass(repr=False)  # each holds the next: a repr would not end
@@ -131,6 +133,7 @@ class _Replay:
     def __init__(self, label: str, graph: Graph) -> None:
         self.graph = graph
         self._label = label
+        self._slots: dict[tuple[Location, str], int] = {}
 
     def program(
         self, program: core.ClosedJaxpr, args: Sequence[Value], outer: Location | None
@@ -193,7 +196,9 @@ class _Replay:
         where: Location = NOWHERE,
     ) -> list[Value]:
         arrays = run(*(value.array for value in inputs))
-        node = Node(len(self.graph.nodes), name, params, run, inputs, [], where)
+        slot = self._slots.get((where, name), 0)
+        self._slots[where, name] = slot + 1
+        node = Node(len(self.graph.nodes), name, params, run, inputs, [], where, slot)
         node.outputs = [Value(array, node) for array in arrays]
         self.graph.nodes.append(node)
         return node.outputs
