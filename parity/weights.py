@@ -34,8 +34,8 @@ class WeightCheck:
             return f"weights: {len(self.problems)} problems in {self.tensors} tensors{shown}" + (
                 f"\n  … and {more} more" if more > 0 else ""
             )
-        bits = f"the bits of {self.compared}" if self.compared else "bits not compared"
-        return f"weights: {self.tensors} tensors agree in name, shape and dtype; {bits}"
+        bits = f"; the bits of {self.compared}" if self.compared else ""
+        return f"weights: {self.tensors} tensors agree in name, shape and dtype{bits}"
 
 
 def check_weights(
