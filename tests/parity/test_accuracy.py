@@ -36,6 +36,11 @@ def noisy(scale: float, count: int = 10_000, bias: float = 0.0):
     return accuracy(truth, reference, truth + bias + scale * 0.01 * rng.standard_normal(count))
 
 
+def three_times_as_far(count: int):
+    truth = np.ones(count)
+    return accuracy(truth, truth + 0.25, truth + 0.75)
+
+
 @pytest.mark.parametrize(
     ("found", "worse"),
     [
@@ -44,9 +49,10 @@ def noisy(scale: float, count: int = 10_000, bias: float = 0.0):
         (noisy(0.5), False),
         (noisy(2.0), True),
         (noisy(1.0, bias=0.02), True),
-        (noisy(2.0, count=12), False),
+        (three_times_as_far(12), False),
+        (three_times_as_far(40), True),
     ],
-    ids=["as good", "a little worse", "better", "twice", "biased", "too few to tell"],
+    ids=["as good", "a little worse", "better", "twice", "biased", "too few to tell", "enough"],
 )
 def test_worse_is_large_and_not_chance(found, worse: bool) -> None:
     assert found.worse == worse
