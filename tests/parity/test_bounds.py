@@ -25,6 +25,7 @@ FUNCTIONS = {
     "rms norm": lambda x: x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + 1e-6),
     "layer norm": jax.nn.standardize,
     "matmul": lambda x: jnp.tanh(x @ x.T),
+    "sum": lambda x: jnp.sum(x, -1),
     "pow": lambda x: jnp.abs(x) ** 1.5,
     "log": lambda x: jnp.log(1 + jnp.abs(x)) / jnp.sqrt(1 + x * x),
     "rope": lambda x: x * jnp.cos(jnp.arange(16) / 100.0) - jnp.sin(x),

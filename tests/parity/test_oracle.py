@@ -46,9 +46,14 @@ def test_no_operation_of_the_model_is_narrower_than_the_oracle() -> None:
     assert dtypes == {np.dtype(np.float64)}
 
 
-def test_a_cast_to_a_narrower_float_rounds_nothing() -> None:
+@pytest.mark.parametrize(
+    "narrowed",
+    [lambda x: x.astype(jnp.bfloat16), lambda x: jax.lax.reduce_precision(x, 8, 7)],
+    ids=["cast", "reduce_precision"],
+)
+def test_a_cast_to_a_narrower_float_rounds_nothing(narrowed) -> None:
     x = jnp.linspace(0.1, 1, 7)
-    out = widened(lambda x: (x / 3).astype(jnp.bfloat16) * 3, x)
+    out = widened(lambda x: narrowed(x / 3) * 3, x)
     np.testing.assert_allclose(out, np.asarray(x, np.float64), rtol=1e-15)
 
 
