@@ -6,16 +6,13 @@ accepted when it proves itself: put in the place of ours, it makes what follows 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
-import numpy as np
-
 from parity.explain.fingerprint import fingerprint
 from parity.explain.graph import Graph, Node, Value
+from parity.explain.layout import laid_out
 from parity.explain.match import Knowledge, Matcher
 
 # How many operations ahead a guess must prove itself, and how many guesses are tried.
@@ -215,39 +212,3 @@ class Aligner:
                 if count > _DESCENDANTS:
                     return
                 yield node
-
-
-def laid_out(array: Any, like: Any) -> Any | None:
-    """An array of the same elements in the shape of `like`, with the axes that fit it best."""
-    if array.shape == like.shape:
-        return array.astype(like.dtype)
-    kept = [axis for axis, size in enumerate(array.shape) if size != 1]
-    target = [size for size in like.shape if size != 1]
-    if sorted(array.shape[a] for a in kept) != sorted(target) or len(kept) > 4:
-        if _merged(array.shape) == _merged(like.shape):
-            return array.reshape(like.shape).astype(like.dtype)
-        return None
-    best, nearest = None, np.inf
-    squeezed = array.reshape([array.shape[a] for a in kept])
-    for order in itertools.permutations(range(len(kept))):
-        if [squeezed.shape[i] for i in order] == target:
-            moved = squeezed.transpose(order).reshape(like.shape).astype(like.dtype)
-            distance = _distance(moved, like)
-            if best is None or distance < nearest:
-                best, nearest = moved, distance
-    return best
-
-
-def _merged(shape: tuple[int, ...]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
-
-
-def _distance(a: Any, b: Any) -> float:
-    """Relative distance of two arrays of one shape."""
-    wide_a, wide_b = (jnp.asarray(x).astype(jnp.float32).reshape(-1) for x in (a, b))
-    size = float(jnp.linalg.norm(wide_b))
-    distance = float(jnp.linalg.norm(wide_a - wide_b))
-    return distance / size if np.isfinite(distance) and size else np.inf

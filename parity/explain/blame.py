@@ -15,8 +15,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from parity.explain.align import laid_out
 from parity.explain.graph import Graph, Node, Value
+from parity.explain.layout import laid_out
 from parity.explain.location import Location
 from parity.explain.match import Knowledge, Matcher
 

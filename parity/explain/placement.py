@@ -9,8 +9,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from parity.explain.align import Counterpart, laid_out
+from parity.explain.align import Counterpart
 from parity.explain.graph import Graph, Node, Value
+from parity.explain.layout import laid_out
 from parity.explain.match import Knowledge, Matcher
 
 
