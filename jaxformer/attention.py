@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -14,6 +18,31 @@ from jaxformer.taps import Tap
 PADDING_ID = 0
 # The official package's stand-in for minus infinity: finite, so a row that sees no key is uniform.
 MASKED_LOGIT = -2.3819763e38
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Keys:
+    """Keys and values of S tokens, in any order, each with its position.
+
+    Attributes:
+      valid: False for what no query may see: padding, or a slot never written.
+    """
+
+    key: Float[Array, "B S K H"]
+    value: Float[Array, "B S K H"]
+    positions: Int[Array, "B S"]
+    valid: Bool[Array, "B S"]
+
+
+# Given the keys of the tokens at hand: all keys that these tokens may look at, and what to
+# remember of them.
+Memory = Callable[[Keys], tuple[Keys, Any]]
+
+
+def no_memory(fresh: Keys) -> tuple[Keys, None]:
+    """Of a run without a cache: tokens look at each other, nothing is kept."""
+    return fresh, None
 
 
 def positions_of(valid: Bool[Array, "B T"]) -> Int[Array, "B T"]:
@@ -54,11 +83,15 @@ def attention(
     config: Config,
     kind: LayerKind,
     tap: Tap,
-) -> Float[Array, "B T D"]:
+    memory: Memory = no_memory,
+) -> tuple[Float[Array, "B T D"], Any]:
     """Self-attention of one block on its normalised input, output projection included.
 
     Queries are grouped as K x G rather than keys and values repeated (Ainslie et al. 2023).
     Queries and keys are RMS-normed per head before RoPE.
+
+    Returns:
+      The block's attention output, and what `memory` wants remembered.
     """
     numerics = config.numerics
     query = tap("query", jnp.einsum("BTD,NDH->BTNH", x, params.query))
@@ -73,11 +106,12 @@ def attention(
     key = tap("key_rope", apply_rope(key, rope_positions, config.rope(kind), numerics))
 
     window = config.window if kind == "local" else None
-    mask = attention_mask(positions, positions, valid, window)
-    probs = tap("probs", _probabilities(query, key, mask, config))
+    seen, remembered = memory(Keys(key, value, positions, valid))
+    mask = attention_mask(positions, seen.positions, seen.valid, window)
+    probs = tap("probs", _probabilities(query, seen.key, mask, config))
 
-    encoded = tap("encoded", weighted_values(probs, value))
-    return tap("output", jnp.einsum("BTNH,NHD->BTD", encoded, params.output))
+    encoded = tap("encoded", weighted_values(probs, seen.value))
+    return tap("output", jnp.einsum("BTNH,NHD->BTD", encoded, params.output)), remembered
 
 
 def scores(query: Float[Array, "B T N H"], key: Float[Array, "B S K H"]) -> Float[Array, "B T N S"]:

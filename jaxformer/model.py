@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxformer.attention import PADDING_ID, attention, positions_of
+from jaxformer.attention import PADDING_ID, Memory, attention, no_memory, positions_of
 from jaxformer.config import Config, LayerKind
 from jaxformer.layers import embed, gated_mlp, rms_norm, unembed
 from jaxformer.params import BlockParams, Params
@@ -20,20 +22,27 @@ def block(
     config: Config,
     kind: LayerKind,
     tap: Tap = no_tap,
-) -> Float[Array, "B T D"]:
-    """One transformer block: attention and MLP, each normed before and after, each residual."""
+    memory: Memory = no_memory,
+) -> tuple[Float[Array, "B T D"], Any]:
+    """One transformer block: attention and MLP, each normed before and after, each residual.
+
+    Returns:
+      The residual stream, and what `memory` wants remembered of this block's keys.
+    """
     numerics = config.numerics
     x = tap("input", x)
 
     normed = tap("pre_attention_norm", rms_norm(x, params.pre_attention_norm, numerics))
-    attended = attention(params.attn, normed, positions, valid, config, kind, prefixed(tap, "attn"))
+    attended, remembered = attention(
+        params.attn, normed, positions, valid, config, kind, prefixed(tap, "attn"), memory
+    )
     attended = tap("post_attention_norm", rms_norm(attended, params.post_attention_norm, numerics))
     residual = tap("attn_residual", attended + x)
 
     normed = tap("pre_ffw_norm", rms_norm(residual, params.pre_ffw_norm, numerics))
     fed = gated_mlp(normed, params.mlp.gating, params.mlp.output, numerics, prefixed(tap, "mlp"))
     fed = tap("post_ffw_norm", rms_norm(fed, params.post_ffw_norm, numerics))
-    return tap("output", fed + residual)
+    return tap("output", fed + residual), remembered
 
 
 def forward(
@@ -59,20 +68,31 @@ def forward(
     Raises:
       ValueError: `blocks` lies outside 1..L, or the parameters hold fewer blocks than are run.
     """
-    depth = config.num_blocks if blocks is None else blocks
-    if not 1 <= depth <= config.num_blocks:
-        raise ValueError(f"blocks must lie in 1..{config.num_blocks}, got {blocks}")
-    if len(params.blocks) < depth:
-        raise ValueError(f"{depth} blocks asked for, the parameters hold {len(params.blocks)}")
+    depth = depth_of(params, config, blocks)
     valid = tokens != PADDING_ID
     positions = positions_of(valid)
     x = tap("embed", embed(params.embedding, tokens))
     for i in range(depth):
         kind = config.layer_kinds[i]
-        x = block(params.blocks[i], x, positions, valid, config, kind, prefixed(tap, f"blocks.{i}"))
+        named = prefixed(tap, f"blocks.{i}")
+        x, _ = block(params.blocks[i], x, positions, valid, config, kind, named)
     if depth < config.num_blocks:
         return x
     return head(params.final_norm, params.embedding, x, config, tap)
+
+
+def depth_of(params: Params, config: Config, blocks: int | None) -> int:
+    """How many blocks to run.
+
+    Raises:
+      ValueError: `blocks` lies outside 1..L, or the parameters hold fewer blocks than are run.
+    """
+    depth = config.num_blocks if blocks is None else blocks
+    if not 1 <= depth <= config.num_blocks:
+        raise ValueError(f"blocks must lie in 1..{config.num_blocks}, got {blocks}")
+    if len(params.blocks) < depth:
+        raise ValueError(f"{depth} blocks asked for, the parameters hold {len(params.blocks)}")
+    return depth
 
 
 def head(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,23 @@ SMALL = Config(
     window=8,
     query_pre_attn_scalar=32,
 )
+
+
+def talkative(params: Params) -> Params:
+    """The weights with larger gains, so that greedy text doesn't repeat one token.
+
+    With a tied embedding and small blocks a model says the last token again, for ever: then any two
+    models agree.
+    """
+    louder = [
+        dataclasses.replace(
+            block,
+            post_attention_norm=block.post_attention_norm + 6,
+            post_ffw_norm=block.post_ffw_norm + 6,
+        )
+        for block in params.blocks
+    ]
+    return dataclasses.replace(params, blocks=tuple(louder))
 
 
 def quiet(message: str) -> None:

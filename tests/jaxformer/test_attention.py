@@ -77,7 +77,7 @@ def run_attention(x: jax.Array, **changes: object) -> jax.Array:
     config = dataclasses.replace(SMALL, **changes)
     params = synthetic_params(SMALL, 0, "float32", blocks=1).blocks[0].attn
     valid = jnp.ones(x.shape[:2], bool)
-    return attention(params, x, positions_of(valid), valid, config, "local", no_tap)
+    return attention(params, x, positions_of(valid), valid, config, "local", no_tap)[0]
 
 
 def test_attention_ignores_what_lies_outside_the_window() -> None:
