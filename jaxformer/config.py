@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, cast, get_args, get_type_hints
+
+from jaxformer.hf_config import HfConfig, hf_config_json, parse_hf_config
 
 LayerKind = Literal["local", "global"]
 ArithmeticDType = Literal["input", "float32"]
@@ -86,6 +89,7 @@ class Config:
       query_pre_attn_scalar: queries are scaled by its inverse square root.
       local_rope, global_rope: RoPE of local and of global layers.
       numerics: accepted ways to round.
+      context_length: positions that the model was made for.
     """
 
     vocab_size: int
@@ -100,11 +104,12 @@ class Config:
     local_rope: Rope = Rope(10_000)
     global_rope: Rope = Rope(1_000_000)
     numerics: Numerics = field(default_factory=Numerics)
+    context_length: int = 131_072
 
     def __post_init__(self) -> None:
         sizes = (
             "vocab_size width mlp_width num_heads num_kv_heads head_width window "
-            "query_pre_attn_scalar"
+            "query_pre_attn_scalar context_length"
         )
         for name in sizes.split():
             if getattr(self, name) < 1:
@@ -120,6 +125,53 @@ class Config:
             )
         if self.head_width % 2:
             raise ValueError(f"head_width must be even for RoPE, got {self.head_width}")
+
+    @classmethod
+    def from_hf(cls, config: Mapping[str, Any]) -> Config:
+        """The text model of a parsed Hugging Face `config.json`, in either of its schemas.
+
+        Numerics stay the official ones; the norm's epsilon is the config's.
+
+        Raises:
+          UsageError: not Gemma 3's, or asks for what jaxformer doesn't do; every field at once.
+        """
+        hf = parse_hf_config(config)
+        return cls(
+            vocab_size=hf.vocab_size,
+            width=hf.width,
+            mlp_width=hf.mlp_width,
+            num_heads=hf.num_heads,
+            num_kv_heads=hf.num_kv_heads,
+            head_width=hf.head_width,
+            layer_kinds=cast(tuple[LayerKind, ...], hf.layer_kinds),
+            window=hf.window,
+            query_pre_attn_scalar=hf.query_pre_attn_scalar,
+            local_rope=Rope(*hf.local_rope),
+            global_rope=Rope(*hf.global_rope),
+            numerics=Numerics(rms_norm_eps=hf.rms_norm_eps),
+            context_length=hf.context_length,
+        )
+
+    def to_hf(self) -> dict[str, Any]:
+        """A Hugging Face `config.json` of this model; of numerics it can say the epsilon alone."""
+        return hf_config_json(
+            HfConfig(
+                vocab_rows=self.vocab_size,
+                vocab_size=self.vocab_size,
+                width=self.width,
+                mlp_width=self.mlp_width,
+                num_heads=self.num_heads,
+                num_kv_heads=self.num_kv_heads,
+                head_width=self.head_width,
+                layer_kinds=self.layer_kinds,
+                window=self.window,
+                query_pre_attn_scalar=self.query_pre_attn_scalar,
+                local_rope=(self.local_rope.base, self.local_rope.factor),
+                global_rope=(self.global_rope.base, self.global_rope.factor),
+                rms_norm_eps=self.numerics.rms_norm_eps,
+                context_length=self.context_length,
+            )
+        )
 
     @property
     def num_blocks(self) -> int:
@@ -162,6 +214,7 @@ PRESETS: dict[str, Config] = {
         layer_kinds=gemma3_layer_kinds(18),
         window=512,
         query_pre_attn_scalar=256,
+        context_length=32_768,
     ),
     "gemma3-1b": Config(
         vocab_size=_VOCAB_SIZE,
@@ -173,6 +226,7 @@ PRESETS: dict[str, Config] = {
         layer_kinds=gemma3_layer_kinds(26),
         window=512,
         query_pre_attn_scalar=256,
+        context_length=32_768,
     ),
     "gemma3-4b": Config(
         vocab_size=_VOCAB_SIZE,

@@ -26,6 +26,7 @@ import ml_dtypes
 import numpy as np
 from jax.typing import DTypeLike
 
+from jaxformer.checkpoint.buffers import aligned_empty
 from jaxformer.config import Config
 from jaxformer.params import Params, abstract_params, named_leaves
 
@@ -88,7 +89,7 @@ def _tensor(
 ) -> jax.Array:
     quantiles = _normal_quantiles() * _standard_deviation(name, shape, seed)
     table = quantiles.astype(ml_dtypes.bfloat16).astype(dtype).view(f"u{dtype.itemsize}")
-    out = _aligned_empty(math.prod(shape), table.dtype)
+    out = aligned_empty(math.prod(shape), table.dtype)
 
     def fill(chunk: int) -> None:
         part = out[chunk * _CHUNK : (chunk + 1) * _CHUNK]
@@ -131,9 +132,3 @@ def _normal_quantiles() -> np.ndarray:
     inverse = statistics.NormalDist().inv_cdf
     exact = np.array([inverse((i + 0.5) / 65536) for i in range(65536)])
     return np.round(exact * _GRID) / _GRID
-
-
-def _aligned_empty(size: int, dtype: np.dtype, alignment: int = 64) -> np.ndarray:
-    buffer = np.empty(size * dtype.itemsize + alignment, np.uint8)
-    start = -buffer.ctypes.data % alignment
-    return buffer[start : start + size * dtype.itemsize].view(dtype)

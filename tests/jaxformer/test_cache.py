@@ -4,13 +4,11 @@ In float64, where rounding is 1e-15 and a wrong mask, slot or position is not: w
 the mathematics. Bits, per tap, are `parity.compare --cached`'s business.
 """
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import SMALL as BASE
+from cases import SHORT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +17,6 @@ from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.model import forward
 from jaxformer.params import Params
 
-SMALL = dataclasses.replace(BASE, layer_kinds=("local", "global", "local"))
 LENGTH = 30  # nearly four windows of 8
 ROUNDING = 1e-12
 
@@ -32,18 +29,18 @@ def _wide():
 
 @pytest.fixture(scope="module")
 def params(_wide: None) -> Params:
-    narrow = synthetic_params(SMALL, 0, "float32")
+    narrow = synthetic_params(SHORT, 0, "float32")
     return jax.tree.map(lambda leaf: leaf.astype(jnp.float64), narrow)
 
 
 @pytest.fixture(scope="module")
 def tokens() -> np.ndarray:
-    return synthetic_tokens(SMALL, 2, LENGTH, 0)
+    return synthetic_tokens(SHORT, 2, LENGTH, 0)
 
 
 @pytest.fixture(scope="module")
 def whole(params: Params, tokens: np.ndarray) -> np.ndarray:
-    return np.asarray(jax.jit(forward, static_argnums=2)(params, tokens, SMALL))
+    return np.asarray(jax.jit(forward, static_argnums=2)(params, tokens, SHORT))
 
 
 step = jax.jit(cached_forward, static_argnums=3, static_argnames="last_only", donate_argnums=2)
@@ -51,11 +48,11 @@ step = jax.jit(cached_forward, static_argnums=3, static_argnames="last_only", do
 
 def run(params: Params, tokens: np.ndarray, lengths: list[int], capacity: int) -> np.ndarray:
     """Logits of all tokens, given to the model in pieces of these lengths."""
-    cache = empty_cache(SMALL, tokens.shape[0], capacity, jnp.float64)
+    cache = empty_cache(SHORT, tokens.shape[0], capacity, jnp.float64)
     logits, start = [], 0
     for length in lengths:
         piece = jnp.asarray(tokens[:, start : start + length])
-        out, cache = step(params, piece, cache, SMALL)
+        out, cache = step(params, piece, cache, SHORT)
         logits.append(np.asarray(out))
         start += length
     return np.concatenate(logits, axis=1)
@@ -115,10 +112,10 @@ def test_left_padding_is_not_seen(params: Params, tokens: np.ndarray, whole: np.
 
 
 def test_a_row_that_has_ended_remembers_no_more(params: Params, tokens: np.ndarray) -> None:
-    cache = empty_cache(SMALL, 2, LENGTH, jnp.float64)
-    _, cache = step(params, jnp.asarray(tokens[:, :4]), cache, SMALL)
+    cache = empty_cache(SHORT, 2, LENGTH, jnp.float64)
+    _, cache = step(params, jnp.asarray(tokens[:, :4]), cache, SHORT)
     valid = jnp.asarray([[True], [False]])
-    _, cache = step(params, jnp.asarray(tokens[:, 4:5]), cache, SMALL, valid=valid)
+    _, cache = step(params, jnp.asarray(tokens[:, 4:5]), cache, SHORT, valid=valid)
     np.testing.assert_array_equal(cache.counts, [5, 4])
     np.testing.assert_array_equal(
         cache.positions["global"][:, :6], [[0, 1, 2, 3, 4, -1]] * 1 + [[0, 1, 2, 3, -1, -1]]
@@ -128,26 +125,26 @@ def test_a_row_that_has_ended_remembers_no_more(params: Params, tokens: np.ndarr
 def test_token_zero_is_a_token_where_the_caller_says_so(params: Params) -> None:
     zeros = jnp.zeros((1, 1), jnp.int32)
     after = [
-        step(params, zeros, empty_cache(SMALL, 1, 4, jnp.float64), SMALL, valid=valid)[1].counts
+        step(params, zeros, empty_cache(SHORT, 1, 4, jnp.float64), SHORT, valid=valid)[1].counts
         for valid in (None, jnp.ones((1, 1), bool))
     ]
     assert [int(count[0]) for count in after] == [0, 1]
 
 
 def test_local_layers_hold_no_more_than_the_window() -> None:
-    cache: Cache = empty_cache(SMALL, 3, 100, "bfloat16")
+    cache: Cache = empty_cache(SHORT, 3, 100, "bfloat16")
     slots = [layer.key.shape[1] for layer in cache.layers]
-    assert slots == [SMALL.window if kind == "local" else 100 for kind in SMALL.layer_kinds]
+    assert slots == [SHORT.window if kind == "local" else 100 for kind in SHORT.layer_kinds]
 
 
 def test_the_last_logits_alone_are_the_same(params: Params, tokens: np.ndarray) -> None:
-    cache = empty_cache(SMALL, 2, LENGTH, jnp.float64)
-    last, _ = step(params, jnp.asarray(tokens), cache, SMALL, last_only=True)
-    assert last.shape == (2, 1, SMALL.vocab_size)
+    cache = empty_cache(SHORT, 2, LENGTH, jnp.float64)
+    last, _ = step(params, jnp.asarray(tokens), cache, SHORT, last_only=True)
+    assert last.shape == (2, 1, SHORT.vocab_size)
     assert_equal_but_for_rounding(np.asarray(last), run(params, tokens, [LENGTH], LENGTH)[:, -1:])
 
 
 @pytest.mark.parametrize(("batch", "capacity"), [(0, 4), (1, 0), (1, -3)])
 def test_an_empty_cache_is_refused(batch: int, capacity: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        empty_cache(SMALL, batch, capacity, "bfloat16")
+        empty_cache(SHORT, batch, capacity, "bfloat16")
