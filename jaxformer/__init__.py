@@ -7,6 +7,9 @@
     tokens = jaxformer.synthetic_tokens(config, batch=1, length=16, seed=0)
     logits = jax.jit(jaxformer.forward, static_argnums=2)(params, tokens, config)
 
+    model = jaxformer.load("gemma-3-1b-it")   # a checkpoint folder, Orbax or safetensors
+    print(model.generate("Why is the sky blue?"))
+
 Names are imported when they are first used, so that `import jaxformer` costs nothing.
 """
 
@@ -15,12 +18,23 @@ from typing import Any
 
 _HOMES = {
     "Config": "jaxformer.config",
+    "Gemma": "jaxformer.gemma",
     "Numerics": "jaxformer.config",
     "PRESETS": "jaxformer.config",
     "Params": "jaxformer.params",
+    "Sampling": "jaxformer.sampling",
+    "UsageError": "jaxformer.errors",
     "abstract_params": "jaxformer.params",
+    "cached_forward": "jaxformer.cache",
+    "empty_cache": "jaxformer.cache",
     "forward": "jaxformer.model",
+    "load": "jaxformer.gemma",
+    "load_tokenizer": "jaxformer.tokenizer",
     "no_tap": "jaxformer.taps",
+    "open_checkpoint": "jaxformer.checkpoint.folder",
+    "save_orbax": "jaxformer.checkpoint.orbax",
+    "save_safetensors": "jaxformer.checkpoint.safetensors",
+    "stream": "jaxformer.generate",
     "synthetic_params": "jaxformer.checkpoint.synthetic",
     "synthetic_tokens": "jaxformer.checkpoint.synthetic",
 }

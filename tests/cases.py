@@ -37,6 +37,9 @@ SMALL = Config(
     query_pre_attn_scalar=32,
 )
 
+# For what needs a block of each kind and no depth.
+SHORT = dataclasses.replace(SMALL, layer_kinds=("local", "global", "local"))
+
 
 def talkative(params: Params) -> Params:
     """The weights with larger gains, so that greedy text doesn't repeat one token.
