@@ -51,15 +51,19 @@ class Stage:
 
 
 class InjectingTap:
-    """Shows `tap` the computed value and passes on the one of that name in `values`, if any."""
+    """Shows `tap` the computed value and passes on the one of that name in `values`, if any.
+
+    Attributes:
+      values: for functions that look at their values some other way, such as in a loop.
+    """
 
     def __init__(self, tap: Tap, values: Mapping[str, jax.Array]) -> None:
         self._tap = tap
-        self._values = values
+        self.values = values
 
     def __call__(self, name: str, value: jax.Array) -> jax.Array:
         value = self._tap(name, value)
-        return self._values.get(name, value)
+        return self.values.get(name, value)
 
 
 def injecting(fn: TappedFunction) -> TappedFunction:
