@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxformer.config import Config, LayerKind
 from jaxformer.layers import apply_rope, arithmetic_dtype, rms_norm
 from jaxformer.params import AttentionParams
+from jaxformer.rows import Rows
 from jaxformer.taps import Tap
 
 PADDING_ID = 0
@@ -94,8 +95,15 @@ def attention(
       The block's attention output, and what `memory` wants remembered.
     """
     numerics = config.numerics
-    query = tap("query", jnp.einsum("BTD,NDH->BTNH", x, params.query))
-    key, value = jnp.einsum("BSD,CKDH->CBSKH", x, params.key_value)
+    if isinstance(params.query, Rows):
+        query = params.query(x)
+    else:
+        query = jnp.einsum("BTD,NDH->BTNH", x, params.query)
+    query = tap("query", query)
+    if isinstance(params.key_value, Rows):
+        key, value = jnp.moveaxis(params.key_value(x), 2, 0)
+    else:
+        key, value = jnp.einsum("BSD,CKDH->CBSKH", x, params.key_value)
     key, value = tap("key", key), tap("value", value)
 
     query = tap("query_norm", rms_norm(query, params.query_norm, numerics))
@@ -111,7 +119,11 @@ def attention(
     probs = tap("probs", _probabilities(query, seen.key, mask, config))
 
     encoded = tap("encoded", weighted_values(probs, seen.value))
-    return tap("output", jnp.einsum("BTNH,NHD->BTD", encoded, params.output)), remembered
+    if isinstance(params.output, Rows):
+        out = params.output(encoded)
+    else:
+        out = jnp.einsum("BTNH,NHD->BTD", encoded, params.output)
+    return tap("output", out), remembered
 
 
 def scores(query: Float[Array, "B T N H"], key: Float[Array, "B S K H"]) -> Float[Array, "B T N S"]:
@@ -158,7 +170,8 @@ def _probabilities(
         query = query * config.query_scale
     logits = scores(query, key)
     if numerics.query_scaling == "logits":
-        logits = logits * config.query_scale
+        # In float32: 168^-0.5 is no bfloat16.
+        logits = (logits.astype(jnp.float32) * config.query_scale).astype(logits.dtype)
     logits = jnp.where(mask[:, :, None, :], logits, MASKED_LOGIT)
     wide = logits.astype(arithmetic_dtype(numerics.softmax_dtype, logits))
     return jax.nn.softmax(wide, axis=-1).astype(key.dtype)

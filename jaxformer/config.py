@@ -25,7 +25,8 @@ class Numerics:
       softmax_dtype: arithmetic of the attention softmax; probabilities are cast back afterwards.
       rope_dtype: `float32` rotates in float32 and casts once; `input` casts sin and cos first.
       gating: formulation of the MLP's gate and up projections (see `layers.gate_and_up`).
-      query_scaling: the query is scaled before the dot product, or the logits after it.
+      gelu_dtype: arithmetic of the GELU; its result is cast back before it meets `up`.
+      query_scaling: the query is scaled before the dot product, or the logits after it, in float32.
     """
 
     rms_norm_eps: float = 1e-6
@@ -33,6 +34,7 @@ class Numerics:
     softmax_dtype: ArithmeticDType = "input"
     rope_dtype: ArithmeticDType = "float32"
     gating: Gating = "fused"
+    gelu_dtype: ArithmeticDType = "input"
     query_scaling: QueryScaling = "query"
 
     def __post_init__(self) -> None:
@@ -60,6 +62,7 @@ NUMERICS_PROFILES: dict[str, Numerics] = {
         softmax_dtype="float32",
         rope_dtype="input",
         gating="split",
+        gelu_dtype="float32",
         query_scaling="logits",
     ),
 }

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxformer.config import ArithmeticDType, Gating, Numerics, Rope
+from jaxformer.rows import Rows
 from jaxformer.taps import Tap
 
 
@@ -15,17 +16,25 @@ def arithmetic_dtype(choice: ArithmeticDType, x: jax.Array) -> jnp.dtype:
     return jnp.dtype(jnp.float32) if choice == "float32" else x.dtype
 
 
-def embed(embedding: Float[Array, "V D"], tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+def embed(
+    embedding: Float[Array, "V D"] | Rows, tokens: Int[Array, "B T"]
+) -> Float[Array, "B T D"]:
     """Rows of the embedding scaled by sqrt(D), the scale rounded to the table's dtype.
 
     Ids must lie in [0, V): under jit a gather can't raise, it clamps.
     """
+    if isinstance(embedding, Rows):
+        embedding = embedding.matrix
     x = embedding[tokens]
     return x * jnp.sqrt(embedding.shape[-1]).astype(x.dtype)
 
 
-def unembed(embedding: Float[Array, "V D"], x: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+def unembed(
+    embedding: Float[Array, "V D"] | Rows, x: Float[Array, "B T D"]
+) -> Float[Array, "B T V"]:
     """Logits through the tied embedding."""
+    if isinstance(embedding, Rows):
+        return embedding(x)
     return jnp.dot(x, embedding.T)
 
 
@@ -69,15 +78,18 @@ def apply_rope(
 
 
 def gate_and_up(
-    x: Float[Array, "B T D"], gating: Float[Array, "2 F D"], formulation: Gating
+    x: Float[Array, "B T D"], gating: Float[Array, "2 F D"] | Rows, formulation: Gating
 ) -> tuple[Float[Array, "B T F"], Float[Array, "B T F"]]:
     """The two halves of the gating projection, equal in real arithmetic for every formulation.
 
     `fused` is one einsum with the pair axis in the middle of its result, as the official package
     has it; `split` is one per half; `stacked` puts the pair axis first, which lets XLA pick
     another kernel and round differently (jax issue 29990); `concatenated` is one matmul of 2F
-    columns.
+    columns. Rows have one formulation, whatever is asked for.
     """
+    if isinstance(gating, Rows):
+        gate, up = jnp.moveaxis(gating(x), -2, 0)
+        return gate, up
     match formulation:
         case "fused":
             both = jnp.einsum("...F,NHF->...NH", x, gating)
@@ -96,13 +108,16 @@ def gate_and_up(
 
 def gated_mlp(
     x: Float[Array, "B T D"],
-    gating: Float[Array, "2 F D"],
-    output: Float[Array, "F D"],
+    gating: Float[Array, "2 F D"] | Rows,
+    output: Float[Array, "F D"] | Rows,
     numerics: Numerics,
     tap: Tap,
 ) -> Float[Array, "B T D"]:
     """`(gelu(x @ gate) * (x @ up)) @ output` with the tanh GELU (Shazeer 2020)."""
     gate, up = gate_and_up(x, gating, numerics.gating)
     gate, up = tap("gate", gate), tap("up", up)
-    activations = jax.nn.gelu(gate, approximate=True) * up
+    wide = gate.astype(arithmetic_dtype(numerics.gelu_dtype, gate))
+    activations = jax.nn.gelu(wide, approximate=True).astype(gate.dtype) * up
+    if isinstance(output, Rows):
+        return tap("output", output(activations))
     return tap("output", jnp.einsum("BTF,FD->BTD", activations, output))

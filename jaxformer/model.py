@@ -11,6 +11,7 @@ from jaxformer.attention import PADDING_ID, Memory, attention, no_memory, positi
 from jaxformer.config import Config, LayerKind
 from jaxformer.layers import embed, gated_mlp, rms_norm, unembed
 from jaxformer.params import BlockParams, Params
+from jaxformer.rows import Rows
 from jaxformer.taps import Tap, no_tap, prefixed
 
 
@@ -97,7 +98,7 @@ def depth_of(params: Params, config: Config, blocks: int | None) -> int:
 
 def head(
     final_norm: Float[Array, " D"],
-    embedding: Float[Array, "V D"],
+    embedding: Float[Array, "V D"] | Rows,
     x: Float[Array, "B T D"],
     config: Config,
     tap: Tap = no_tap,

@@ -1,6 +1,7 @@
 """The parameter tree: frozen dataclasses, registered as pytrees, and their shapes.
 
-Arrays keep the official package's layouts, so one tree serves both implementations uncopied.
+Arrays keep the official package's layouts, so one tree serves both implementations uncopied; a
+weight of the fast path is laid out in `Rows` instead.
 """
 
 from __future__ import annotations
@@ -14,23 +15,24 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxformer.config import Config
+from jaxformer.rows import Rows
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class AttentionParams:
-    query: Float[Array, "N D H"]
-    key_value: Float[Array, "2 K D H"]
+    query: Float[Array, "N D H"] | Rows
+    key_value: Float[Array, "2 K D H"] | Rows
     query_norm: Float[Array, " H"]
     key_norm: Float[Array, " H"]
-    output: Float[Array, "N H D"]
+    output: Float[Array, "N H D"] | Rows
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class MlpParams:
-    gating: Float[Array, "2 F D"]
-    output: Float[Array, "F D"]
+    gating: Float[Array, "2 F D"] | Rows
+    output: Float[Array, "F D"] | Rows
 
 
 @jax.tree_util.register_dataclass
@@ -47,7 +49,7 @@ class BlockParams:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Params:
-    embedding: Float[Array, "V D"]
+    embedding: Float[Array, "V D"] | Rows
     blocks: tuple[BlockParams, ...]
     final_norm: Float[Array, " D"]
 

@@ -16,7 +16,7 @@ from parity.cli import HOLDS, Parser, Progress
 from parity.errors import RequestError
 
 if TYPE_CHECKING:
-    from parity.sources.setting import Inputs
+    from parity.sources.inputs import Inputs
     from parity.trace import Frame, FrameSpec
 
 BLOCKS = 20
@@ -152,7 +152,8 @@ def bench_memory(repeat: int, progress: Progress) -> tuple[list[str], dict[str, 
 def _inputs(arguments: list[str], progress: Progress) -> Inputs:
     """Weights and tokens as the command would make them from these arguments."""
     from parity.cli import add_choice_arguments, parse_choice
-    from parity.sources.setting import make_inputs, resolve
+    from parity.sources.inputs import make_inputs
+    from parity.sources.setting import resolve
 
     parser = Parser()
     add_choice_arguments(parser)

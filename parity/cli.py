@@ -6,17 +6,22 @@ Imported by `--help`, so it imports nothing heavy.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from pathlib import Path
 
+from jaxformer import cli
+from jaxformer.cli import Parser, Progress, integer, one_of
 from jaxformer.config import PRESETS
+from jaxformer.errors import UsageError
 from parity.errors import RequestError
 
-HOLDS, DIFFERS, WRONG_REQUEST = 0, 1, 2
+__all__ = [
+    "DIFFERS", "HOLDS", "Choice", "Parser", "Progress",
+    "add_choice_arguments", "integer", "one_of", "parse_choice", "run_command",
+]  # fmt: skip
+
+HOLDS, DIFFERS = 0, 1
 DTYPES = ("bfloat16", "float32")
 NUMERICS = ("default", "strict")
 DEFAULT_MODEL = "gemma3-1b"
@@ -25,21 +30,25 @@ DEFAULT_LENGTH = 16
 BLOCK_TAPS = "embed,blocks.[0-9].output,blocks.[0-9][0-9].output,final_norm,logits"
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{message}; see --help")
-
-
 @dataclass(frozen=True)
 class Choice:
-    """A model, its weights and its input, as asked for; None is 'not said'."""
+    """A model, its weights and its input, as asked for; None is 'not said'.
+
+    Attributes:
+      blocks: not parsed yet, since the model's depth isn't known.
+      weights_seed: of synthetic weights.
+      checkpoint: folder of real ones.
+      prompts: text instead of tokens, a row each.
+      tokenizer: its file or folder, where it isn't the checkpoint's.
+    """
 
     model: str | None
-    blocks: int | None
+    blocks: str | None
     weights_seed: int | None
+    checkpoint: str | None
     tokens: list[list[int]] | None
+    prompts: list[str] | None
+    tokenizer: str | None
     length: int | None
     batch: int | None
     seed: int
@@ -55,10 +64,16 @@ def add_choice_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--blocks", metavar="N|all", help="run the first N blocks (default: all)")
     parser.add_argument(
         "--weights",
-        metavar="synthetic[:SEED]",
-        help="trained-like random weights (default: synthetic, of --seed)",
+        metavar="synthetic[:SEED]|DIR",
+        help="trained-like random weights (default: synthetic, of --seed), or a checkpoint folder",
     )
     parser.add_argument("--tokens", metavar="2,818,…", help="token ids; ';' between rows")
+    parser.add_argument(
+        "--prompt", metavar="TEXT", action="append", help="text, as it is, after <bos>; repeatable"
+    )
+    parser.add_argument(
+        "--tokenizer", metavar="PATH", help="tokenizer file or folder (default: in --weights)"
+    )
     parser.add_argument(
         "--seq-len", metavar="T", help=f"random tokens per row (default: {DEFAULT_LENGTH})"
     )
@@ -74,27 +89,28 @@ def add_choice_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_choice(arguments: argparse.Namespace) -> Choice:
-    """Validate what needs no model; ids are checked against the vocabulary later.
+    """Validate what needs no model; depth and ids are checked against the model later.
 
     Raises:
       RequestError: naming the argument, what it takes and what came.
     """
-    model = one_of("--model", arguments.model, tuple(PRESETS))
-    depth = PRESETS[model or DEFAULT_MODEL].num_blocks
-    blocks = None
-    if arguments.blocks == "all":
-        blocks = depth
-    elif arguments.blocks is not None:
-        blocks = integer("--blocks", arguments.blocks, 1, depth, f"{model or DEFAULT_MODEL} has")
-    tokens = None if arguments.tokens is None else _tokens(arguments.tokens)
+    given = [n for n in ("tokens", "prompt") if getattr(arguments, n) is not None]
+    if len(given) == 2:
+        raise RequestError("--tokens and --prompt are two ways to say the input; leave one out")
     for name, value in (("--seq-len", arguments.seq_len), ("--batch", arguments.batch)):
-        if tokens is not None and value is not None:
-            raise RequestError(f"{name} is for random tokens; leave it out beside --tokens")
+        if given and value is not None:
+            raise RequestError(f"{name} is for random tokens; leave it out beside --{given[0]}")
+    if arguments.tokenizer is not None and arguments.prompt is None:
+        raise RequestError("--tokenizer is for --prompt TEXT, which is missing")
+    seed, checkpoint = _weights(arguments.weights)
     return Choice(
-        model=model,
-        blocks=blocks,
-        weights_seed=_weights_seed(arguments.weights),
-        tokens=tokens,
+        model=one_of("--model", arguments.model, tuple(PRESETS)),
+        blocks=arguments.blocks,
+        weights_seed=seed,
+        checkpoint=checkpoint,
+        tokens=None if arguments.tokens is None else _tokens(arguments.tokens),
+        prompts=arguments.prompt,
+        tokenizer=arguments.tokenizer,
         length=_optional_integer("--seq-len", arguments.seq_len),
         batch=_optional_integer("--batch", arguments.batch),
         seed=integer("--seed", arguments.seed, 0, 2**63 - 1),
@@ -106,70 +122,28 @@ def parse_choice(arguments: argparse.Namespace) -> Choice:
 
 def run_command(name: str, command: Callable[[list[str]], int], arguments: list[str] | None) -> int:
     """Run a command's body; the caller's mistakes become one line on stderr and status 2."""
-    try:
-        return command(sys.argv[1:] if arguments is None else arguments)
-    except RequestError as error:
-        print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return WRONG_REQUEST
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; without this, closing stdout would complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return HOLDS
-
-
-class Progress:
-    """Says on stderr, with the time since the start, what is being done."""
-
-    def __init__(self) -> None:
-        self._start = time.monotonic()
-
-    def __call__(self, message: str) -> None:
-        elapsed = time.monotonic() - self._start
-        print(f"[{elapsed:6.1f} s] {message}", file=sys.stderr, flush=True)
-
-
-def one_of(name: str, value: str | None, allowed: tuple[str, ...]) -> str | None:
-    if value is not None and value not in allowed:
-        raise RequestError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
-    return value
+    return cli.run_command(name, command, arguments, (RequestError, UsageError))
 
 
 def _optional_integer(name: str, text: str | None) -> int | None:
     return None if text is None else integer(name, text, 1, 2**31 - 1)
 
 
-def integer(name: str, text: str, low: int, high: int, why: str = "") -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = low - 1
-    if not low <= value <= high:
-        limit = f", as {why} {high}" if why else ""
-        raise RequestError(
-            f"{name} must be a whole number from {low} to {high}{limit}; got {text!r}"
-        )
-    return value
-
-
-def _weights_seed(text: str | None) -> int | None:
-    if text is None:
-        return None
-    kind, colon, seed = text.partition(":")
+def _weights(text: str | None) -> tuple[int | None, str | None]:
+    """The seed of synthetic weights, or the folder of a checkpoint."""
+    kind, colon, seed = (text or "synthetic").partition(":")
     if kind != "synthetic":
-        raise RequestError(f"--weights must be synthetic or synthetic:SEED; got {text!r}")
-    return integer("--weights synthetic:SEED", seed, 0, 2**63 - 1) if colon else None
+        if not Path(str(text)).is_dir():
+            raise RequestError(
+                "--weights must be synthetic, synthetic:SEED or the folder of a checkpoint; "
+                f"got {text!r}"
+            )
+        return None, text
+    return (integer("--weights synthetic:SEED", seed, 0, 2**63 - 1) if colon else None), None
 
 
 def _tokens(text: str) -> list[list[int]]:
-    try:
-        rows = [[int(token) for token in row.split(",")] for row in text.split(";")]
-    except ValueError:
-        raise RequestError(
-            f"--tokens must be whole numbers between commas, ';' between rows; got {text!r}"
-        ) from None
+    rows = cli.token_rows("--tokens", text)
     if len({len(row) for row in rows}) > 1:
         raise RequestError(
             f"--tokens rows must be of one length, got {[len(row) for row in rows]}; pad with 0"

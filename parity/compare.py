@@ -6,6 +6,7 @@ import argparse
 import itertools
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,11 @@ from parity.cli import (
     run_command,
 )
 from parity.errors import RequestError
-from parity.variants import DEFAULT_VARIANTS, OURS, check_names, parse_variant
+from parity.variants import DEFAULT_VARIANTS, OURS, Variant, check_names, parse_variant
 
 if TYPE_CHECKING:
     from parity.oracle import OracleDType
-    from parity.sources.stored import StoredSource
+    from parity.sources.references import Reference, ReferenceName
 
 _DESCRIPTION = """\
 Run jaxformer beside a reference on the same weights and tokens, and count, block by block, the
@@ -38,8 +39,16 @@ examples:
   python -m parity.compare --model gemma3-270m --dtype float32 --certify
   python -m parity.compare --seq-len 64 --variant 'f32 norm:norm_dtype=float32'
   python -m parity.record --out golden
-  python -m parity.compare --reference golden"""
+  python -m parity.compare --reference golden
+  python -m parity.compare --weights gemma-3-1b-it --prompt 'Why is the sky blue?'
+  python -m parity.compare --reference flax,hf --dtype float32
+  python -m parity.compare --cached --blocks 8"""
 
+_NAMED: dict[str, list[ReferenceName]] = {
+    "flax": ["flax"],
+    "hf": ["hf"],
+    "flax,hf": ["flax", "hf"],
+}
 _INJECT = ("auto", "none", "blocks", "taps", "both")
 _ORACLES = ("auto", "none", "float32", "float64")
 _FORMATS = ("table", "markdown", "csv", "json")
@@ -53,8 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _command(arguments: list[str]) -> int:
     parsed = _parser().parse_args(arguments)
     choice = parse_choice(parsed)
-    variants = [] if parsed.no_variants else list(DEFAULT_VARIANTS)
-    variants += [parse_variant(text) for text in parsed.variant]
+    plain = parsed.no_variants or parsed.cached
+    default = () if plain else _default_variants(parsed.reference)
+    variants = [*default, *map(parse_variant, parsed.variant)]
     check_names(variants)
     one_of("--format", parsed.format, _FORMATS)
     one_of("--inject", parsed.inject, _INJECT)
@@ -65,14 +75,19 @@ def _command(arguments: list[str]) -> int:
     out = Path(parsed.out) if parsed.out else _fresh_folder()
     progress = Progress()
 
-    from parity.comparing import Options, compare
+    from parity.comparing import compare
+    from parity.holding import Options
     from parity.report.files import ReportFolder
     from parity.report.text import render
     from parity.sources.jaxformer import with_fields
     from parity.sources.setting import resolve
+    from parity.sources.stored import StoredSource
 
-    stored = _stored(parsed.reference)
+    references = _references(parsed.reference, cached=parsed.cached)
+    stored = references[0] if isinstance(references[0], StoredSource) else None
     setting = resolve(choice, stored.manifest if stored else None)
+    if references[0] == "hf" and choice.numerics == "default":
+        raise RequestError("--reference hf rounds as --numerics strict does; leave --numerics out")
     for variant in variants:
         with_fields(setting.config, variant.fields)
     options = Options(
@@ -84,7 +99,7 @@ def _command(arguments: list[str]) -> int:
     )
     with ReportFolder(out) as report:
         comparison, certificates = compare(
-            setting, [OURS, *variants], stored=stored, options=options, progress=progress
+            setting, [OURS, *variants], references=references, options=options, progress=progress
         )
         report.write(comparison)
     progress(f"wrote {out}")
@@ -93,16 +108,34 @@ def _command(arguments: list[str]) -> int:
     return HOLDS if holds else DIFFERS
 
 
-def _stored(reference: str) -> StoredSource | None:
-    if reference == "flax":
-        return None
+def _default_variants(reference: str) -> Sequence[Variant]:
+    if reference != "hf":
+        return DEFAULT_VARIANTS
+    from parity.sources.references import profile_variant
+
+    return [profile_variant("official")]
+
+
+def _references(text: str, *, cached: bool) -> Sequence[Reference]:
+    """What to hold against.
+
+    Raises:
+      RequestError: no such reference.
+    """
+    if cached:
+        if text != "flax":
+            raise RequestError("--cached is held against the uncached run; leave --reference out")
+        return ["uncached"]
+    if text in _NAMED:
+        return _NAMED[text]
     from parity.sources.stored import StoredSource
     from parity.storage import load_trace
 
-    folder = Path(reference)
+    folder = Path(text)
     if not folder.exists():
-        raise RequestError(f"--reference must be flax or a trace folder; got {reference!r}")
-    return StoredSource(load_trace(folder), label=str(folder))
+        named = ", ".join(_NAMED)
+        raise RequestError(f"--reference must be {named} or a trace folder; got {text!r}")
+    return [StoredSource(load_trace(folder), label=str(folder))]
 
 
 def _oracle(word: str) -> OracleDType | None:
@@ -127,9 +160,15 @@ def _parser() -> Parser:
     add_choice_arguments(parser)
     parser.add_argument(
         "--reference",
-        metavar="flax|DIR",
+        metavar="flax|hf|flax,hf|DIR",
         default="flax",
-        help="the official package (default), or a trace recorded by parity.record",
+        help="the official package (default), transformers on torch, both, or a trace recorded by "
+        "parity.record",
+    )
+    parser.add_argument(
+        "--cached",
+        action="store_true",
+        help="hold decoding with the cache, token by token, against the same model without",
     )
     parser.add_argument(
         "--variant",

@@ -81,6 +81,7 @@ class Comparison:
       environment: in what else than the code the two sides differ; read before any figure.
       blind_spots: faults that this input can't show.
       notes: certificates.
+      exact: parity is bit for bit; else a difference that rounding explains is parity too.
     """
 
     manifest: Mapping[str, Any]
@@ -88,12 +89,14 @@ class Comparison:
     environment: Sequence[str] = ()
     blind_spots: Sequence[str] = ()
     notes: Sequence[str] = ()
+    exact: bool = True
 
     @property
     def holds(self) -> bool:
         """The first column, the one under test, has no divergence, and something was compared."""
         ours = self.columns[0]
-        return ours.first_divergence is None and ours.compared > 0
+        worst = ours.first_divergence if self.exact else ours.diverged_at
+        return worst is None and ours.compared > 0
 
     def to_frame(self) -> pd.DataFrame:
         """Tidy table, a row per column and tap: column, index, tap, block, status, reason, metrics.
@@ -118,6 +121,7 @@ class Comparison:
             "environment": list(self.environment),
             "blind_spots": list(self.blind_spots),
             "notes": list(self.notes),
+            "exact": self.exact,
             "columns": [
                 {
                     "name": column.name,

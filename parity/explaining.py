@@ -19,7 +19,7 @@ from parity.explain.findings import Finding, find
 from parity.explain.graph import Graph, replay
 from parity.oracle import collecting
 from parity.run import recorded
-from parity.sources.setting import Inputs
+from parity.sources.inputs import Inputs
 from parity.stages import Stage, injecting, stage_arguments
 from parity.trace import Trace
 from parity.variants import Variant

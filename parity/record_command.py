@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from parity.cli import HOLDS, Parser, Progress, add_choice_arguments, parse_choice, run_command
 from parity.errors import RequestError
 
-_SOURCES = ("jaxformer", "flax")
+if TYPE_CHECKING:
+    from parity.sources.base import Source
+
+_SOURCES = ("jaxformer", "flax", "hf")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,7 +34,9 @@ def _command(arguments: list[str]) -> int:
         raise RequestError(f"--source must be one of {', '.join(_SOURCES)}; got {parsed.source!r}")
     progress = Progress()
 
-    from parity.sources.setting import make_inputs, resolve
+    from parity.sources.inputs import make_inputs
+    from parity.sources.references import opened
+    from parity.sources.setting import resolve
     from parity.storage import DiskSink
 
     setting = resolve(choice)
@@ -44,12 +50,17 @@ def _command(arguments: list[str]) -> int:
     DiskSink(out, setting.manifest)  # refuses an unusable folder before any work is done
     try:
         inputs = make_inputs(setting, progress)
-        source = inputs.official() if parsed.source == "flax" else inputs.ours()
-        progress(f"{source.label}: compiling")
-        specs = source.prepare()
-        progress(f"{source.label}: running, {len(specs)} taps")
-        with DiskSink(out, source.manifest) as sink:
-            source.run(sink)
+        with contextlib.ExitStack() as stack:
+            source: Source = inputs.ours()
+            if parsed.source != "jaxformer":
+                source = stack.enter_context(
+                    opened(parsed.source, inputs, certify=False, progress=progress)
+                )
+            progress(f"{source.label}: preparing")
+            specs = source.prepare()
+            progress(f"{source.label}: running, {len(specs)} taps")
+            with DiskSink(out, source.manifest) as sink:
+                source.run(sink)
     except BaseException:
         if not existed:  # and unless frames were written, which stay
             with contextlib.suppress(OSError):

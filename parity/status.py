@@ -73,11 +73,13 @@ def _stage_status(stage: StageError) -> tuple[Status, str]:
     if bound is not None and not bound <= 1:
         return "diverged", f"{bound:.3g} times the bound of a reordered rounding"
     ratio = stage.accuracy.ratio_where
-    if stage.accuracy.worse:
+    if stage.less_accurate:
         return "diverged", f"less accurate: {ratio:.3g} times the reference's error"
     words = ["no bound known" if bound is None else f"{bound:.2g} of the rounding bound"]
     if stage.accuracy.ratio is not None:
         words.append(f"{stage.accuracy.ratio:.2f} of the reference's error")
+    if stage.accuracy.worse:
+        words.append("as its formula has on our kernels")
     return "rounding", ", ".join(words)
 
 

@@ -34,12 +34,22 @@ class StageError:
       formula_share: largest difference of the two sides' oracles over the bound of two roundings
         in the oracle's dtype: more than 1 is another formula. None where that was not evaluated.
       accuracy: errors of both sides against the reference's oracle.
+      kernels: the same with, for the reference, its formula on our kernels; None where the
+        reference itself runs on them.
     """
 
     metrics: Metrics
     bound_share: float | None = None
     formula_share: float | None = None
     accuracy: Accuracy | None = None
+    kernels: Accuracy | None = None
+
+    @property
+    def less_accurate(self) -> bool:
+        """Ours is farther from the oracle than the reference, and not by its kernels alone."""
+        if self.accuracy is None or not self.accuracy.worse:
+            return False
+        return self.kernels is None or self.kernels.worse
 
     @property
     def examined(self) -> bool:

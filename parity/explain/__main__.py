@@ -49,8 +49,9 @@ def _command(arguments: list[str]) -> int:
 
     from parity.explaining import explain_variant
     from parity.sources.gemma_package import import_gemma
+    from parity.sources.inputs import make_inputs
     from parity.sources.jaxformer import with_fields
-    from parity.sources.setting import make_inputs, resolve
+    from parity.sources.setting import resolve
 
     setting = resolve(choice)
     with_fields(setting.config, variant.fields)

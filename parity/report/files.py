@@ -106,6 +106,8 @@ def summary(comparison: Comparison) -> str:
     """The comparison as a page of Markdown: verdict, what was run, the table."""
     manifest = comparison.manifest
     verdict = "Parity holds" if comparison.holds else "Parity does not hold"
+    if not comparison.exact:
+        verdict += ", up to rounding"
     facts = ("model", "blocks", "dtype", "tokens_shape", "numerics", "weights", "reference")
     versions = ", ".join(f"{name} {v}" for name, v in manifest.get("versions", {}).items())
     lines = [

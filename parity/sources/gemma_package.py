@@ -143,14 +143,17 @@ def given_weights(params: Params) -> dict[str, Any]:
     return _named(official_params(params)["params"])
 
 
-def expected_weights(model: str, blocks: int, dtype: str) -> dict[str, Any]:
+def expected_weights(config: Any, dtype: str) -> dict[str, Any]:
     """Names, shapes and dtypes that the package itself would initialise; nothing is allocated.
+
+    Args:
+      config: the package's.
 
     Raises:
       RequestError: the package is not usable.
     """
     gm = import_gemma()
-    module = gm.nn.Transformer(config=preset_config(model, blocks), dtype=jnp.dtype(dtype))
+    module = gm.nn.Transformer(config=config, dtype=jnp.dtype(dtype))
     tokens = jax.ShapeDtypeStruct((1, 2), jnp.int32)
     return _named(jax.eval_shape(module.init, jax.random.key(0), tokens)["params"])
 

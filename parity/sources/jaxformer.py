@@ -63,7 +63,7 @@ def _stages(params: Params, tokens: jax.Array, config: Config, blocks: int) -> l
         kind: LayerKind, params: BlockParams, tokens: jax.Array, x: jax.Array, *, tap: Any
     ) -> jax.Array:
         valid = tokens != PADDING_ID
-        return model.block(params, x, positions_of(valid), valid, config, kind, tap)
+        return model.block(params, x, positions_of(valid), valid, config, kind, tap)[0]
 
     def head(scale: jax.Array, table: jax.Array, x: jax.Array, *, tap: Any) -> jax.Array:
         return model.head(scale, table, x, config, tap)

@@ -1,36 +1,40 @@
-"""From what was asked for to a full setting, its weights and tokens, and sources on them."""
+"""From what was asked for to a full setting."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
+from jaxformer.attention import PADDING_ID
+from jaxformer.checkpoint.folder import Checkpoint, open_checkpoint
+from jaxformer.checkpoint.synthetic import synthetic_tokens
 from jaxformer.config import PRESETS, Config
-from jaxformer.params import Params
-from parity.cli import DEFAULT_LENGTH, DEFAULT_MODEL, DTYPES, Choice
+from jaxformer.tokenizer import load_tokenizer
+from parity.cli import DEFAULT_LENGTH, DEFAULT_MODEL, DTYPES, Choice, integer
 from parity.errors import RequestError
 from parity.record import NumericsMode
-from parity.sources.base import FunctionSource, environment
-from parity.sources.jaxformer import config_json, jaxformer_source, weights_hash, with_fields
+from parity.sources.jaxformer import config_json
 from parity.trace import Manifest, json_hash
-from parity.variants import OURS, Variant
+
+CUSTOM = "custom"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A choice with every default filled in; nothing big exists yet."""
+    """A choice with every default filled in; nothing big exists yet.
+
+    Attributes:
+      model: a preset's name, or `custom` for a checkpoint of other shapes.
+      checkpoint: where the weights come from; None for synthetic ones of `weights_seed`.
+    """
 
     model: str
     config: Config
     blocks: int
     weights_seed: int
+    checkpoint: Checkpoint | None
     tokens: list[list[int]]
     dtype: str
     numerics: NumericsMode
@@ -42,6 +46,11 @@ class Setting:
         return self.blocks == self.config.num_blocks
 
     @property
+    def weights(self) -> str:
+        """What --weights is for these."""
+        return str(self.checkpoint.folder) if self.checkpoint else f"synthetic:{self.weights_seed}"
+
+    @property
     def manifest(self) -> Manifest:
         """Of a run with this setting; weights hash and environment are still to come."""
         config = config_json(self.config)
@@ -51,7 +60,7 @@ class Setting:
             config=config,
             config_hash=json_hash(config),
             blocks=self.blocks,
-            weights=f"synthetic:{self.weights_seed}",
+            weights=self.weights,
             tokens=self.tokens,
             dtype=self.dtype,
             numerics=self.numerics,
@@ -63,83 +72,35 @@ class Setting:
         return self.taps == "*"
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What both sides run on: one parameter tree, one array of tokens."""
-
-    setting: Setting
-    manifest: Manifest
-    params: Params
-    tokens: jax.Array
-
-    def config_of(self, variant: Variant) -> Config:
-        """Our config with a variant's numerics.
-
-        Raises:
-          RequestError: the variant names no numerics field, or a value it doesn't take.
-        """
-        return with_fields(self.setting.config, variant.fields)
-
-    def ours(self, variant: Variant = OURS) -> FunctionSource:
-        """jaxformer with a variant's numerics.
-
-        Raises:
-          RequestError: the variant names no numerics field, or a value it doesn't take.
-        """
-        return jaxformer_source(
-            self.params,
-            self.tokens,
-            self.config_of(variant),
-            self.manifest,
-            blocks=self.setting.blocks,
-            numerics=self.setting.numerics,
-            select=self.setting.taps,
-            label=variant.name,
-        )
-
-    def official(self) -> FunctionSource:
-        """The Flax gemma package with its own config of the preset.
-
-        Raises:
-          RequestError: the package is not usable.
-        """
-        from parity.sources.flax_gemma import flax_gemma_source
-        from parity.sources.gemma_package import preset_config
-
-        return flax_gemma_source(
-            self.params,
-            self.tokens,
-            preset_config(self.setting.model, self.setting.blocks),
-            self.manifest,
-            numerics=self.setting.numerics,
-            select=self.setting.taps,
-            whole=self.setting.whole,
-        )
-
-
 def resolve(choice: Choice, stored: Manifest | None = None) -> Setting:
     """Fill in what was not said: from a stored trace's manifest if there is one, then by default.
 
+    A checkpoint's folder is opened here, but no weights are read.
+
     Raises:
-      RequestError: token ids outside the vocabulary, or a manifest that names no known model.
+      RequestError: token ids outside the vocabulary, a model that is not the checkpoint's, or a
+        manifest that names no known model.
+      UsageError: the checkpoint or its tokenizer is not usable.
     """
     given = stored or Manifest(source="")
-    model = choice.model or given.model or DEFAULT_MODEL
-    dtype = choice.dtype or given.dtype or DTYPES[0]
-    if model not in PRESETS or dtype not in DTYPES:
-        raise RequestError(
-            f"the trace is of model {model!r} in {dtype}, which can't be run here; "
-            f"there are {', '.join(PRESETS)} in {' and '.join(DTYPES)}"
-        )
-    config = PRESETS[model]
-    blocks = choice.blocks or given.blocks or config.num_blocks
-    if not 1 <= blocks <= config.num_blocks:
-        raise RequestError(f"the trace has {blocks} blocks, {model} has {config.num_blocks}")
+    checkpoint = open_checkpoint(choice.checkpoint) if choice.checkpoint else None
+    model, config = _model(choice, given, checkpoint)
+    dtype = choice.dtype or given.dtype or _stored_dtype(checkpoint) or DTYPES[0]
+    if dtype not in DTYPES:
+        raise RequestError(f"the trace is in {dtype}; there are {' and '.join(DTYPES)}")
+    depth = config.num_blocks
+    if choice.blocks not in (None, "all"):
+        blocks = integer("--blocks", choice.blocks, 1, depth, f"{model} has")
+    else:
+        blocks = (None if choice.blocks else given.blocks) or depth
+    if not 1 <= blocks <= depth:
+        raise RequestError(f"the trace has {blocks} blocks, {model} has {depth}")
     return Setting(
         model=model,
         config=config,
         blocks=blocks,
-        weights_seed=_weights_seed(choice, given.weights),
+        weights_seed=0 if checkpoint else _weights_seed(choice, given.weights),
+        checkpoint=checkpoint,
         tokens=_tokens(choice, given.tokens, config),
         dtype=dtype,
         numerics="strict" if (choice.numerics or given.numerics) == "strict" else "default",
@@ -147,31 +108,41 @@ def resolve(choice: Choice, stored: Manifest | None = None) -> Setting:
     )
 
 
+def _model(choice: Choice, given: Manifest, checkpoint: Checkpoint | None) -> tuple[str, Config]:
+    if checkpoint is not None:
+        name = checkpoint.preset or CUSTOM
+        if choice.model not in (None, name):
+            raise RequestError(
+                f"{checkpoint.folder} holds {name}, --model says {choice.model}; leave --model out"
+            )
+        return name, checkpoint.config
+    name = choice.model or given.model or DEFAULT_MODEL
+    if name not in PRESETS:
+        raise RequestError(
+            f"the trace is of model {name!r}, which can't be made here; there are "
+            f"{', '.join(PRESETS)}, or name its checkpoint by --weights"
+        )
+    return name, PRESETS[name]
+
+
+def _stored_dtype(checkpoint: Checkpoint | None) -> str | None:
+    # float16 has to be asked for as one of ours, which loading says.
+    return checkpoint.dtype if checkpoint and checkpoint.dtype in DTYPES else None
+
+
 def arguments_of(setting: Setting) -> list[str]:
     """The command line that asks for this setting."""
     rows = ";".join(",".join(map(str, row)) for row in setting.tokens)
     named = {
-        "model": setting.model,
+        **({} if setting.checkpoint else {"model": setting.model}),
         "blocks": str(setting.blocks),
-        "weights": f"synthetic:{setting.weights_seed}",
+        "weights": setting.weights,
         "tokens": rows,
         "dtype": setting.dtype,
         "numerics": setting.numerics,
         "taps": "all" if setting.taps == "*" else setting.taps,
     }
     return [part for name, value in named.items() for part in (f"--{name}", value)]
-
-
-def make_inputs(setting: Setting, progress: Callable[[str], None]) -> Inputs:
-    """Make the weights, fingerprint them, and say in the manifest where this runs."""
-    progress(f"weights: synthetic, seed {setting.weights_seed}, {setting.dtype}")
-    params = synthetic_params(
-        setting.config, setting.weights_seed, setting.dtype, blocks=setting.blocks
-    )
-    manifest = dataclasses.replace(
-        setting.manifest, weights_hash=weights_hash(params), **environment()
-    )
-    return Inputs(setting, manifest, params, jnp.asarray(setting.tokens, jnp.int32))
 
 
 def _weights_seed(choice: Choice, stored: str | None) -> int:
@@ -185,9 +156,28 @@ def _weights_seed(choice: Choice, stored: str | None) -> int:
     return int(found[1])
 
 
+def _prompted(choice: Choice, config: Config) -> list[list[int]] | None:
+    """Ids of the prompts, padded at the end to one length."""
+    if choice.prompts is None:
+        return None
+    where = choice.tokenizer or choice.checkpoint
+    if where is None:
+        raise RequestError(
+            "--prompt needs a tokenizer: name it by --tokenizer, or a checkpoint by --weights"
+        )
+    tokenizer = load_tokenizer(where, vocab_size=config.vocab_size)
+    rows = [tokenizer.encode(text) for text in choice.prompts]
+    longest = max(map(len, rows))
+    if longest > config.context_length:
+        raise RequestError(
+            f"the prompt has {longest} tokens, the model's context is {config.context_length}"
+        )
+    return [row + [PADDING_ID] * (longest - len(row)) for row in rows]
+
+
 def _tokens(choice: Choice, stored: list[list[int]] | None, config: Config) -> list[list[int]]:
     random = choice.length is not None or choice.batch is not None
-    tokens = choice.tokens or (None if random else stored)
+    tokens = choice.tokens or _prompted(choice, config) or (None if random else stored)
     if tokens is None:
         length = choice.length or DEFAULT_LENGTH
         made = synthetic_tokens(config, choice.batch or 1, length, choice.seed)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from parity import compare, record_command
-from parity.sources import setting
+from parity.sources import inputs
 
 SMALL_RUN = ["--model", "gemma3-270m", "--blocks", "2"]
 
@@ -118,14 +118,14 @@ def test_a_difference_of_ours_is_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The official side runs on tokens of its own: the command must notice, and say where."""
-    genuine = setting.Inputs.official
+    genuine = inputs.Inputs.official
 
-    def other_tokens(inputs: setting.Inputs):
-        source = genuine(inputs)
-        source.args = (inputs.params, jnp.flip(inputs.tokens, axis=1))
+    def other_tokens(given: inputs.Inputs):
+        source = genuine(given)
+        source.args = (given.params, jnp.flip(given.tokens, axis=1))
         return source
 
-    monkeypatch.setattr(setting.Inputs, "official", other_tokens)
+    monkeypatch.setattr(inputs.Inputs, "official", other_tokens)
     assert compare.main([*SMALL_RUN, "--no-variants", "--out", "r"]) == 1
     out = capsys.readouterr().out
     assert "\nours  DIVERGED at embed\n" in out
@@ -337,7 +337,7 @@ def refused(
         (["--seq-len", "0"], "--seq-len must be a whole number from 1"),
         (["--batch", "-1"], "--batch must be a whole number from 1"),
         (["--seed", "-1"], "--seed must be a whole number from 0"),
-        (["--weights", "random"], "--weights must be synthetic or synthetic:SEED; got 'random'"),
+        (["--weights", "random"], "--weights must be synthetic, synthetic:SEED or the folder of a"),
         (["--weights", "synthetic:x"], "--weights synthetic:SEED must be a whole number"),
         (["--dtype", "float16"], "--dtype must be one of bfloat16, float32; got 'float16'"),
         (["--numerics", "loose"], "--numerics must be one of default, strict"),
@@ -349,7 +349,10 @@ def refused(
         (["--variant", "rms_norm_eps=1e-5"], "--variant must read NAME:field=value"),
         (["--variant", "ours:gating=split"], "two columns are called 'ours'"),
         (["--variant", "a:gating=split,gating=fused"], "each field once"),
-        (["--reference", "torch"], "--reference must be flax or a trace folder; got 'torch'"),
+        (
+            ["--reference", "torch"],
+            "--reference must be flax, hf, flax,hf or a trace folder; got 'torch'",
+        ),
         (["--inject", "all"], "--inject must be one of auto, none, blocks, taps, both; got 'all'"),
         (["--inject", "taps", "--taps", "blocks"], "--inject needs the taps of block inputs"),
         (["--oracle", "f64"], "--oracle must be one of auto, none, float32, float64; got 'f64'"),

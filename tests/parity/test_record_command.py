@@ -14,7 +14,7 @@ from parity.storage import load_trace
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--out", "t", "--source", "torch"], "--source must be one of jaxformer, flax; got"),
+        (["--out", "t", "--source", "torch"], "--source must be one of jaxformer, flax, hf; got"),
         (["--out", "t", "--taps", "nothing.*"], "no tap of the function is selected"),
         (["--out", "taken"], "taken exists and is not empty; name a new folder"),
         ([], "the following arguments are required: --out"),

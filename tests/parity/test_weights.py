@@ -9,7 +9,7 @@ from cases import SMALL
 from jaxformer.checkpoint.synthetic import synthetic_params
 from jaxformer.config import PRESETS
 from jaxformer.params import abstract_params
-from parity.sources.gemma_package import expected_weights, given_weights
+from parity.sources.gemma_package import expected_weights, given_weights, preset_config
 from parity.weights import check_weights
 
 
@@ -17,7 +17,7 @@ from parity.weights import check_weights
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_our_shapes_are_what_the_package_initialises(model: str, dtype: str) -> None:
     ours = given_weights(abstract_params(PRESETS[model], dtype, blocks=7))
-    check = check_weights(expected_weights(model, 7, dtype), ours)
+    check = check_weights(expected_weights(preset_config(model, 7), dtype), ours)
     assert check.problems == ()
     assert check.tensors == 2 + 11 * 7
     assert "bits" not in str(check)
