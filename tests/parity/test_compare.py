@@ -351,7 +351,7 @@ def refused(
         (["--variant", "a:gating=split,gating=fused"], "each field once"),
         (
             ["--reference", "torch"],
-            "--reference must be flax, hf, flax,hf or a trace folder; got 'torch'",
+            "--reference must be flax, hf, flax,hf or a trace folder",
         ),
         (["--inject", "all"], "--inject must be one of auto, none, blocks, taps, both; got 'all'"),
         (["--inject", "taps", "--taps", "blocks"], "--inject needs the taps of block inputs"),

@@ -1,6 +1,7 @@
 """The commands on a checkpoint folder: weights, prompts, the cache, and transformers beside."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,17 @@ def test_bad_input_is_one_clear_line(
     assert out == ""
     assert complaint in err.splitlines()[-1]
     assert not Path("r").exists()
+
+
+def test_a_prompt_longer_than_the_context_is_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = tmp_path / "small"
+    shutil.copytree(folder, small)
+    config = json.loads((small / "config.json").read_text())
+    (small / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 8}))
+    assert compare.main(["--weights", str(small), "--prompt", PROMPT, "--out", "r"]) == 2
+    assert "tokens, the model's context is 8" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_prompt_needs_a_tokenizer(capsys: pytest.CaptureFixture[str]) -> None:
