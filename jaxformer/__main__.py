@@ -1,13 +1,14 @@
-"""`python -m jaxformer`: generate text with a checkpoint."""
+"""`python -m jaxformer`: generate text with a checkpoint, or measure how fast that is."""
 
 from __future__ import annotations
 
 import sys
 
+from jaxformer.bench_command import BENCH
 from jaxformer.cli import Parser, run_command
 from jaxformer.generate_command import GENERATE
 
-_COMMANDS = {"generate": GENERATE}
+_COMMANDS = {"generate": GENERATE, "bench": BENCH}
 
 
 def main(arguments: list[str] | None = None) -> int:

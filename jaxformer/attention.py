@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxformer.blockwise import BLOCK, blockwise, pays
 from jaxformer.config import Config, LayerKind
 from jaxformer.layers import apply_rope, arithmetic_dtype, rms_norm
 from jaxformer.params import AttentionParams
@@ -28,12 +30,14 @@ class Keys:
 
     Attributes:
       valid: False for what no query may see: padding, or a slot never written.
+      used: how many of the S, from the first, may be valid; None for all.
     """
 
     key: Float[Array, "B S K H"]
     value: Float[Array, "B S K H"]
     positions: Int[Array, "B S"]
     valid: Bool[Array, "B S"]
+    used: Int[Array, ""] | None = None
 
 
 # Given the keys of the tokens at hand: all keys that these tokens may look at, and what to
@@ -115,10 +119,12 @@ def attention(
 
     window = config.window if kind == "local" else None
     seen, remembered = memory(Keys(key, value, positions, valid))
-    mask = attention_mask(positions, seen.positions, seen.valid, window)
-    probs = tap("probs", _probabilities(query, seen.key, mask, config))
-
-    encoded = tap("encoded", weighted_values(probs, seen.value))
+    if numerics.formulation == "fast" and pays(query.shape[1], seen.key.shape[1]):
+        encoded = tap("encoded", _in_blocks(query, seen, positions, window, config))
+    else:
+        mask = attention_mask(positions, seen.positions, seen.valid, window)
+        probs = tap("probs", _probabilities(query, seen.key, mask, config))
+        encoded = tap("encoded", weighted_values(probs, seen.value))
     if isinstance(params.output, Rows):
         out = params.output(encoded)
     else:
@@ -146,6 +152,43 @@ def weighted_values(
         return jnp.einsum("BTNS,BSNH->BTNH", probs, value)
     grouped = _split_heads(probs, value.shape[2])
     return _join_heads(jnp.einsum("BTKGS,BSKH->BTKGH", grouped, value))
+
+
+def _in_blocks(
+    query: Float[Array, "B T N H"],
+    seen: Keys,
+    positions: Int[Array, "B T"],
+    window: int | None,
+    config: Config,
+) -> Float[Array, "B T N H"]:
+    """What `weighted_values` gives, without probabilities of keys that nobody sees."""
+    length, slots = query.shape[1], seen.key.shape[1]
+    spare = -slots % BLOCK
+    if spare:
+        padding = [(0, 0), (0, spare)]
+        seen = dataclasses.replace(
+            seen,
+            key=jnp.pad(seen.key, [*padding, (0, 0), (0, 0)]),
+            value=jnp.pad(seen.value, [*padding, (0, 0), (0, 0)]),
+            positions=jnp.pad(seen.positions, padding),
+            valid=jnp.pad(seen.valid, padding),
+        )
+        if length == slots:
+            query = jnp.pad(query, [*padding, (0, 0), (0, 0)])
+            positions = jnp.pad(positions, padding)
+
+    def visible(rows: slice, start: Int[Array, ""]) -> Bool[Array, "B Q S"]:
+        at, valid = (
+            jax.lax.dynamic_slice_in_dim(x, start, BLOCK, axis=1)
+            for x in (seen.positions, seen.valid)
+        )
+        return attention_mask(positions[:, rows], at, valid, window)
+
+    encoded = blockwise(
+        query, seen.key, seen.value, visible,
+        scale=config.query_scale, used=seen.used, window=window,
+    )  # fmt: skip
+    return encoded[:, :length]
 
 
 def _split_heads(x: Float[Array, "B T N X"], groups: int) -> Float[Array, "B T K G X"]:

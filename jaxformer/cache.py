@@ -136,7 +136,8 @@ def layer_memory(
             past = Keys(layer.key, layer.value, stored, stored != _NO_POSITION)
             return jax.tree.map(lambda *parts: jnp.concatenate(parts, 1), past, fresh), layer_now
         positions = write(stored, _stored(fresh.positions, fresh.valid))
-        seen = Keys(layer_now.key, layer_now.value, positions, positions != _NO_POSITION)
+        used = time + length if kind == "global" else None
+        seen = Keys(layer_now.key, layer_now.value, positions, positions != _NO_POSITION, used)
         return seen, layer_now
 
     return memory

@@ -13,6 +13,8 @@ LayerKind = Literal["local", "global"]
 ArithmeticDType = Literal["input", "float32"]
 Gating = Literal["fused", "split", "stacked", "concatenated"]
 QueryScaling = Literal["query", "logits"]
+Formulation = Literal["exact", "fast"]
+FORMULATIONS: tuple[Formulation, ...] = get_args(Formulation)
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Numerics:
       gating: formulation of the MLP's gate and up projections (see `layers.gate_and_up`).
       gelu_dtype: arithmetic of the GELU; its result is cast back before it meets `up`.
       query_scaling: the query is scaled before the dot product, or the logits after it, in float32.
+      formulation: `exact` computes as the official package does; `fast` computes attention in
+        pieces that leave out what the mask discards, on weights laid out in rows.
     """
 
     rms_norm_eps: float = 1e-6
@@ -36,6 +40,7 @@ class Numerics:
     gating: Gating = "fused"
     gelu_dtype: ArithmeticDType = "input"
     query_scaling: QueryScaling = "query"
+    formulation: Formulation = "exact"
 
     def __post_init__(self) -> None:
         for name, allowed in NUMERICS_CHOICES.items():

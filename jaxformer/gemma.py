@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jaxformer.checkpoint.folder import open_checkpoint
-from jaxformer.config import Config
+from jaxformer.config import Config, Formulation
 from jaxformer.errors import UsageError
 from jaxformer.generate import generate, stream
+from jaxformer.layout import laid_out
 from jaxformer.params import Params
 from jaxformer.sampling import Sampling
 from jaxformer.tokenizer import (
@@ -137,6 +138,7 @@ def load(
     dtype: str | None = None,
     tokenizer: str | Path | None = None,
     chat: bool | None = None,
+    formulation: Formulation = "fast",
     progress: Callable[[str], None] | None = None,
 ) -> Gemma:
     """The Gemma 3 of a checkpoint folder, Orbax or Hugging Face safetensors.
@@ -145,6 +147,7 @@ def load(
       dtype: bfloat16 or float32; as stored if None.
       tokenizer: its file or folder; looked for in `folder` if None.
       chat: use the turn format; if None, where the folder has a chat template.
+      formulation: `fast`, or `exact` for the bits of the official package's products.
 
     Raises:
       UsageError: the folder, its tensors or its tokenizer are not a whole Gemma 3.
@@ -157,10 +160,11 @@ def load(
     loaded = None
     if tokenizer is not None or any((Path(folder) / f).is_file() for f in (MODEL_FILE, JSON_FILE)):
         loaded = load_tokenizer(tokenizer or folder, vocab_size=checkpoint.config.vocab_size)
+    params = checkpoint.load(dtype, progress=progress)
     return Gemma(
         name=name,
-        config=checkpoint.config,
-        params=checkpoint.load(dtype, progress=progress),
+        config=checkpoint.config.with_numerics(formulation=formulation),
+        params=laid_out(params) if formulation == "fast" else params,
         tokenizer=loaded,
         chat=is_instruction_tuned(folder) if chat is None else chat,
     )

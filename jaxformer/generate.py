@@ -170,17 +170,21 @@ def _steps(
     done = jnp.zeros(len(prompts), bool)
     token, ended = _choose(logits, keys, 0, done, stops, sampling)
     for step in range(1, max_new_tokens + 1):
-        was_done = np.asarray(done)
-        yield [
-            None if over else int(chosen)
-            for chosen, over in zip(np.asarray(token), was_done, strict=True)
-        ]
+        yield _said(token, done)
         done = ended
         if step == max_new_tokens or bool(done.all()):
             return
         token, ended, cache = _decode(
             params, token, done, cache, keys, jnp.int32(step), stops, config, sampling
         )
+
+
+def _said(token: Int[Array, " B"], done: Bool[Array, " B"]) -> list[int | None]:
+    """Each row's token; None for a row that had ended before."""
+    return [
+        None if over else int(chosen)
+        for chosen, over in zip(np.asarray(token), np.asarray(done), strict=True)
+    ]
 
 
 @functools.partial(jax.jit, static_argnames="config", donate_argnames="cache")

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from jaxformer.cli import OK, Command, Progress, integer, number, one_of, token_rows
-from jaxformer.config import PRESETS
+from jaxformer.config import FORMULATIONS, PRESETS
 from jaxformer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", metavar="S", default="0", help="of the draws (default: 0)")
     add("--stop", metavar="ID,…", help="end at these ids (default: the tokenizer's own)")
     add("--dtype", help=f"{'|'.join(_DTYPES)} (default: as stored)")
+    add("--formulation", default="fast", help=f"{'|'.join(FORMULATIONS)} (default: fast)")
 
 
 def _run(parsed: argparse.Namespace) -> int:
@@ -41,6 +42,7 @@ def _run(parsed: argparse.Namespace) -> int:
         raise UsageError("say either --prompt TEXT or --tokens 2,818,…")
     one_of("--dtype", parsed.dtype, _DTYPES)
     one_of("--model", parsed.model, tuple(PRESETS))
+    one_of("--formulation", parsed.formulation, FORMULATIONS)
     new = integer("--max-new-tokens", parsed.max_new_tokens, 1, 2**31 - 1)
     seed = integer("--seed", parsed.seed, 0, 2**63 - 1)
     stops = token_rows("--stop", parsed.stop)[0] if parsed.stop else None
@@ -75,6 +77,7 @@ def _run(parsed: argparse.Namespace) -> int:
 def _model(parsed: argparse.Namespace, progress: Progress) -> Gemma:
     from jaxformer.checkpoint.synthetic import synthetic_params
     from jaxformer.gemma import Gemma, load
+    from jaxformer.layout import laid_out
     from jaxformer.tokenizer import load_tokenizer
 
     kind, colon, text = parsed.weights.partition(":")
@@ -86,6 +89,7 @@ def _model(parsed: argparse.Namespace, progress: Progress) -> Gemma:
             dtype=parsed.dtype,
             tokenizer=parsed.tokenizer,
             chat=parsed.chat,
+            formulation=parsed.formulation,
             progress=progress,
         )
     seed = integer("--weights synthetic:SEED", text, 0, 2**63 - 1) if colon else 0
@@ -96,6 +100,8 @@ def _model(parsed: argparse.Namespace, progress: Progress) -> Gemma:
     )
     progress(f"weights: synthetic, seed {seed}, {name}")
     params = synthetic_params(config, seed, parsed.dtype or _DTYPES[0])
+    if parsed.formulation == "fast":
+        config, params = config.with_numerics(formulation="fast"), laid_out(params)
     return Gemma(name, config, params, tokenizer, chat=bool(parsed.chat))
 
 

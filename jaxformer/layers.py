@@ -24,7 +24,7 @@ def embed(
     Ids must lie in [0, V): under jit a gather can't raise, it clamps.
     """
     if isinstance(embedding, Rows):
-        embedding = embedding.matrix
+        embedding = embedding.table
     x = embedding[tokens]
     return x * jnp.sqrt(embedding.shape[-1]).astype(x.dtype)
 

@@ -1,14 +1,17 @@
 """Weights laid out row by row, and products with them in the form that is fastest for their shape.
 
-XLA's CPU backend is fast where a product contracts over the last axis of its weights, and there
-only. A product of one vector reads the weights at the speed of memory; of two to a few vectors it
-falls to a tenth of that, unless each vector is multiplied alone. Which form is fastest depends on
-the machine and the shape, so it is measured (`jaxformer.tune`), and stands in the weight.
+XLA's CPU backend multiplies a vector fast where it contracts over the last axis of the weights,
+and there only. Of two to a few vectors, a product takes ten times as long as of one, unless each is
+multiplied alone.
+
+Bfloat16 weights are widened while they are read as long as the vector fits 16 kB as float32; past
+that XLA writes a widened copy of the weights first, which takes four times as long. So a long
+contraction is cut into pieces that fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,11 +19,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Form = Literal["dot", "stack", "transposed", "widened"]
+Form = Literal["dot", "stack", "transposed"]
 # Up to so many vectors, this form; rising, the last for any number more.
 Forms = tuple[tuple[int, Form], ...]
 
-DEFAULT_FORMS: Forms = ((8, "stack"), (1 << 31, "dot"))
+LONGEST = 4096
 
 
 @jax.tree_util.register_dataclass
@@ -29,57 +32,85 @@ class Rows:
     """A weight of shape O x I, its rows contracted with what comes in.
 
     Attributes:
-      matrix: O outputs, flattened, and I inputs, flattened.
+      pieces: of O outputs, flattened, and I inputs, flattened and cut.
       out_shape: the axes that O is made of.
       in_axes: how many of the input's last axes I is made of.
       forms: how to multiply, by the number of vectors.
     """
 
-    matrix: Float[Array, "O I"]
+    pieces: tuple[Float[Array, "O J"], ...]
     out_shape: tuple[int, ...] = field(metadata={"static": True})
-    in_axes: int = field(default=1, metadata={"static": True})
-    forms: Forms = field(default=DEFAULT_FORMS, metadata={"static": True})
+    in_axes: int = field(metadata={"static": True})
+    forms: Forms = field(metadata={"static": True})
 
     @property
     def dtype(self) -> jnp.dtype:
         """Of the weights."""
-        return self.matrix.dtype
+        return self.pieces[0].dtype
+
+    @property
+    def table(self) -> Float[Array, "O I"]:
+        """The whole matrix; one that was not cut is not copied."""
+        return self.pieces[0] if len(self.pieces) == 1 else jnp.concatenate(self.pieces, axis=1)
 
     def __call__(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
-        """The product, in x's dtype; each output is rounded once."""
+        """The product, summed in float32 at least, and rounded once to x's dtype."""
         leading = x.shape[: x.ndim - self.in_axes]
-        vectors = x.reshape(-1, self.matrix.shape[1])
-        return rows_product(self.matrix, vectors, self.forms).reshape(*leading, *self.out_shape)
+        inputs = sum(piece.shape[1] for piece in self.pieces)
+        product = rows_product(self.pieces, x.reshape(-1, inputs), self.forms)
+        return product.reshape(*leading, *self.out_shape)
+
+
+def cut(matrix: Float[Array, "O I"]) -> tuple[Float[Array, "O J"], ...]:
+    """The matrix in as few equal pieces as fit; in one where it can't be cut evenly."""
+    inputs = matrix.shape[1]
+    parts = -(-inputs // LONGEST)
+    if parts == 1 or inputs % parts:
+        return (matrix,)
+    return tuple(jnp.split(matrix, parts, axis=1))
 
 
 def rows_product(
-    matrix: Float[Array, "O I"], vectors: Float[Array, "M I"], forms: Forms
+    pieces: Sequence[Float[Array, "O J"]], vectors: Float[Array, "M I"], forms: Forms
 ) -> Float[Array, "M O"]:
     """Each vector with each row, in the form that `forms` has for M vectors."""
-    form = next(form for limit, form in forms if vectors.shape[0] <= limit)
-    return FORMS[form](matrix, vectors)
+    multiply = FORMS[next(form for limit, form in forms if vectors.shape[0] <= limit)]
+    products, start = [], 0
+    for piece in pieces:
+        stop = start + piece.shape[1]
+        products.append(multiply(piece, vectors[:, start:stop]))
+        start = stop
+    return sum(products[1:], start=products[0]).astype(vectors.dtype)
 
 
 def _dot(matrix: jax.Array, vectors: jax.Array) -> jax.Array:
-    return vectors @ matrix.T
+    return jnp.dot(vectors, matrix.T, preferred_element_type=_sums(vectors))
 
 
 def _stack(matrix: jax.Array, vectors: jax.Array) -> jax.Array:
-    return jnp.stack([matrix @ vectors[m] for m in range(vectors.shape[0])])
+    return jnp.stack([_one(matrix, vectors[m]) for m in range(vectors.shape[0])])
+
+
+def _one(matrix: jax.Array, vector: jax.Array) -> jax.Array:
+    sums = _sums(vector)
+    product = jnp.dot(matrix, vector, preferred_element_type=sums)
+    if sums == vector.dtype:
+        return product
+    # One bit of float32 is given up: without an operation between them XLA joins the product and
+    # the sum of pieces, and then no longer widens the weights while it reads them.
+    return jax.lax.reduce_precision(product, exponent_bits=8, mantissa_bits=22)
 
 
 def _transposed(matrix: jax.Array, vectors: jax.Array) -> jax.Array:
-    return (matrix @ vectors.T).T
+    return jnp.dot(matrix, vectors.T, preferred_element_type=_sums(vectors)).T
 
 
-def _widened(matrix: jax.Array, vectors: jax.Array) -> jax.Array:
-    wide = vectors.astype(jnp.float32) @ matrix.astype(jnp.float32).T
-    return wide.astype(vectors.dtype)
+def _sums(x: jax.Array) -> jnp.dtype:
+    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 FORMS: dict[Form, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "dot": _dot,
     "stack": _stack,
     "transposed": _transposed,
-    "widened": _widened,
 }

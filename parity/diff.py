@@ -24,7 +24,7 @@ class DiffSink:
     """Compares a run with a reference trace as it arrives; keeps figures, no frames.
 
     Args:
-      unavailable: taps that the reference can't yield, each with the reason.
+      unavailable: taps that a side can't yield, each with the reason.
       on_difference: called with name, reference's and own array of each tap whose bits differ.
     """
 
@@ -63,7 +63,9 @@ class DiffSink:
         """The figures of the run, and a row for each tap that only the reference has."""
         present = {row.tap for row in self._rows}
         missing = [
-            TapDiff(spec.name, "missing", "recorded by the reference only")
+            TapDiff(spec.name, "not_compared", self._unavailable[spec.name])
+            if spec.name in self._unavailable
+            else TapDiff(spec.name, "missing", "recorded by the reference only")
             for spec in self._reference.specs
             if spec.name not in present
         ]

@@ -91,19 +91,27 @@ class Holding:
                 self.notes.append(floor_line(floor, options.repeat, backend))
             reference.release()
             self.notes += getattr(reference, "notes", [])
-            evidence = stack.enter_context(
-                Evidence(
-                    reference,
-                    trace,
-                    functools.partial(_formula, self._inputs, reference),
-                    scopes=_SCOPES[options.inject]
-                    if self._inputs.setting.takes_block_inputs
-                    else (),
-                    dtype=options.oracle,
-                    floor=floor,
-                    progress=progress,
-                )
-            )
+            judges: dict[frozenset[str], Evidence] = {}
+
+            def judge(source: FunctionSource) -> Evidence:
+                # A tap that the candidate hasn't must not be injected on the other side either.
+                lacking = frozenset(source.unavailable)
+                if lacking not in judges:
+                    judges[lacking] = stack.enter_context(
+                        Evidence(
+                            reference,
+                            trace.without(lacking),
+                            functools.partial(_formula, self._inputs, reference),
+                            scopes=_SCOPES[options.inject]
+                            if self._inputs.setting.takes_block_inputs
+                            else (),
+                            dtype=options.oracle,
+                            floor=floor,
+                            progress=progress,
+                        )
+                    )
+                return judges[lacking]
+
             columns: list[Column] = []
             for candidate in candidates:
                 column, source = compare_candidate(
@@ -112,7 +120,7 @@ class Holding:
                 if options.certify and not columns:
                     self._certify(source)
                 if options.inject != "auto" or column.first_divergence is not None:
-                    column = evidence.examine(column, source)
+                    column = judge(source).examine(column, source)
                 columns.append(column)
         return columns
 

@@ -93,7 +93,7 @@ def compare_candidate(
     progress(f"{candidate.name}: compiling")
     specs = source.prepare()
     progress(f"{candidate.name}: running and comparing, {len(specs)} taps")
-    sink = DiffSink(reference, unavailable)
+    sink = DiffSink(reference, {**unavailable, **source.unavailable})
     source.run(sink)
     column = sink.column(candidate.name, candidate.fields)
     if not column.compared:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -143,6 +143,11 @@ class Trace:
         """Every frame in execution order, each read when it is reached."""
         for spec in self.specs:
             yield Frame(spec, self._read(spec))
+
+    def without(self, names: Collection[str]) -> Trace:
+        """The same frames but for those."""
+        kept = [spec for spec in self.specs if spec.name not in names]
+        return Trace(self.manifest, kept, self._read)
 
     @property
     def nbytes(self) -> int:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxformer.attention import PADDING_ID
 from jaxformer.checkpoint.synthetic import synthetic_params
 from jaxformer.config import Config
+from jaxformer.layout import laid_out
 from jaxformer.params import Params
 from parity.errors import RequestError
 from parity.sources.base import FunctionSource, environment
@@ -46,10 +47,11 @@ class Inputs:
         Raises:
           RequestError: the variant names no numerics field, or a value it doesn't take.
         """
+        config = self.config_of(variant)
         return jaxformer_source(
-            self.params,
+            laid_out(self.params) if config.numerics.formulation == "fast" else self.params,
             self.tokens,
-            self.config_of(variant),
+            config,
             self.manifest,
             blocks=self.setting.blocks,
             numerics=self.setting.numerics,

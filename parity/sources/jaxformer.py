@@ -12,6 +12,7 @@ import xxhash
 
 from jaxformer import model
 from jaxformer.attention import PADDING_ID, positions_of
+from jaxformer.blockwise import pays
 from jaxformer.config import NUMERICS_CHOICES, Config, LayerKind
 from jaxformer.layers import embed
 from jaxformer.params import BlockParams, Params, named_leaves
@@ -51,8 +52,17 @@ def jaxformer_source(
         dataclasses.replace(manifest, source="jaxformer", config=config_json(config)),
         select=select,
         numerics=numerics,
+        unavailable=_unavailable(tokens, config, blocks),
         stages=_stages(params, tokens, config, blocks),
     )
+
+
+def _unavailable(tokens: jax.Array, config: Config, blocks: int) -> dict[str, str]:
+    length = tokens.shape[1]
+    if config.numerics.formulation == "exact" or not pays(length, length):
+        return {}
+    reason = "the fast formulation makes no probabilities of all keys"
+    return {f"blocks.{i}.attn.probs": reason for i in range(blocks)}
 
 
 def _stages(params: Params, tokens: jax.Array, config: Config, blocks: int) -> list[Stage]:

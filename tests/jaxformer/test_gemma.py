@@ -63,6 +63,13 @@ def test_a_batch_says_what_each_prompt_says_alone(model: Gemma) -> None:
     assert together == [model.generate(prompt, max_new_tokens=20) for prompt in prompts]
 
 
+def test_fast_and_exact_say_the_same(folder: Path, model: Gemma) -> None:
+    """In float32, where no two candidates lie within a rounding of each other."""
+    exact = jaxformer.load(folder, formulation="exact")
+    assert model.config.numerics.formulation == "fast"
+    assert exact.generate(PROMPT, max_new_tokens=40) == model.generate(PROMPT, max_new_tokens=40)
+
+
 def test_a_chat_template_in_the_folder_means_turns(folder: Path, tmp_path: Path) -> None:
     chat = tmp_path / "chat"
     shutil.copytree(folder, chat)
@@ -135,6 +142,7 @@ def test_ids_in_ids_out(folder: Path, model: Gemma, capsys: pytest.CaptureFixtur
         (["--prompt", "a", "--top-k", "0"], "--top-k must be a whole number from 1"),
         (["--prompt", "a", "--seed", "x"], "--seed must be a whole number"),
         (["--prompt", "a", "--dtype", "int8"], "--dtype must be one of bfloat16, float32"),
+        (["--prompt", "a", "--formulation", "best"], "--formulation must be one of exact, fast"),
         (["--prompt", "a", "--model", "gemma3-1b"], "--model is for synthetic weights"),
         (["--prompt", "a", "--tokenizer", "nowhere"], "no tokenizer at nowhere"),
         (["--tokens", "2,512"], "token ids must lie in 1..511"),

@@ -29,21 +29,21 @@ HEAVY = {
 # Each may import those to its left.
 ORDER = {
     "jaxformer": [
-        "errors", "hf_config", "config", "taps", "rows", "params", "layout", "layers", "attention",
-        "model", "checkpoint", "vocabulary", "tokenizer", "cache", "sampling", "generate", "gemma",
-        "cli", "generate_command", "__main__",
+        "errors", "hf_config", "config", "taps", "rows", "params", "layout", "layers", "blockwise",
+        "attention", "model", "checkpoint", "vocabulary", "tokenizer", "cache", "sampling",
+        "generate", "gemma", "bench", "cli", "generate_command", "bench_command", "__main__",
     ],
     "parity": [
         "errors", "trace", "ledger", "record", "stages", "jaxprs", "oracle", "error_rules",
         "bounds", "metrics", "accuracy", "impact", "storage", "taps", "status", "comparison",
         "diff", "weights", "variants", "explain", "report", "cli", "sources", "run", "noise",
         "evidence", "holding", "comparing", "explaining", "compare", "record_command", "benchmarks",
-        "bench",
+        "bench", "peers",
     ],
 }  # fmt: skip
 # Their own commands, called from the `__main__` tail, may use what stands to the right.
 COMMAND_OF = {"record": {"record_command"}, "explain": {"explaining", "cli", "sources", "report"}}
-COMMANDS = {"compare", "explaining", "record_command", "bench", "benchmarks", "cli"}
+COMMANDS = {"peers", "compare", "explaining", "record_command", "bench", "benchmarks", "cli"}
 
 
 def module_of(path: Path) -> tuple[str, str]:

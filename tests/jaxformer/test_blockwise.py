@@ -1,0 +1,104 @@
+"""The fast formulation computes what the exact one does: in float64 only rounding differs."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import SHORT
+
+from jaxformer.blockwise import BLOCK, pays
+from jaxformer.cache import cached_forward, empty_cache
+from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
+from jaxformer.layout import laid_out
+from jaxformer.model import forward
+from jaxformer.params import Params
+
+FAST = SHORT.with_numerics(formulation="fast")
+LENGTH = 2 * BLOCK + 88
+PADDING = 45
+ROUNDING = 1e-12
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _wide() -> Iterator[None]:
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def params(_wide: None) -> Params:
+    narrow = synthetic_params(SHORT, 0, "float32")
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.float64), narrow)
+
+
+@pytest.fixture(scope="module")
+def tokens() -> np.ndarray:
+    """Two rows, the first with padding before it."""
+    tokens = synthetic_tokens(SHORT, 2, LENGTH, 0)
+    tokens[0, :PADDING] = 0
+    return tokens
+
+
+@pytest.fixture(scope="module")
+def exact(params: Params, tokens: np.ndarray) -> np.ndarray:
+    return np.asarray(jax.jit(forward, static_argnums=2)(params, tokens, SHORT))
+
+
+def assert_equal_but_for_rounding(got: jax.Array, expected: np.ndarray) -> None:
+    for row, first in ((0, PADDING), (1, 0)):  # what padding sees means nothing
+        difference = np.abs(np.asarray(got[row, first:]) - expected[row, first:]).max()
+        assert difference <= ROUNDING * np.abs(expected).max()
+
+
+def test_the_whole_pass_in_blocks(params: Params, tokens: np.ndarray, exact: np.ndarray) -> None:
+    got = jax.jit(forward, static_argnums=2)(laid_out(params), tokens, FAST)
+    assert_equal_but_for_rounding(got, exact)
+
+
+@pytest.mark.parametrize("capacity", [LENGTH, 5 * BLOCK])
+def test_the_cache_in_blocks(
+    params: Params, tokens: np.ndarray, exact: np.ndarray, capacity: int
+) -> None:
+    """Pieces longer and shorter than a block, then single tokens."""
+    rows, cache = laid_out(params), empty_cache(FAST, 2, capacity, jnp.float64)
+    step = jax.jit(cached_forward, static_argnums=3)
+    logits, start = [], 0
+    for length in (BLOCK + 40, BLOCK + 40, *[1] * 8):
+        out, cache = step(rows, jnp.asarray(tokens[:, start : start + length]), cache, FAST)
+        logits.append(out)
+        start += length
+    assert start == LENGTH
+    assert_equal_but_for_rounding(jnp.concatenate(logits, axis=1), exact)
+
+
+def primitives(jaxpr: jax.extend.core.Jaxpr) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for eqn in jaxpr.eqns:
+        for out in eqn.outvars:
+            yield eqn.primitive.name, out.aval.shape
+        for value in eqn.params.values():
+            for inner in value if isinstance(value, tuple | list) else [value]:
+                if hasattr(inner, "jaxpr"):
+                    yield from primitives(inner.jaxpr)
+
+
+def test_nothing_of_the_size_of_all_queries_times_all_keys_exists(params: Params) -> None:
+    tokens = jnp.zeros((1, 8 * BLOCK), jnp.int32)
+    program = jax.make_jaxpr(forward, static_argnums=2)(laid_out(params), tokens, FAST)
+    largest = max(int(np.prod(shape)) for _, shape in primitives(program.jaxpr))
+    assert largest < (8 * BLOCK) ** 2
+    direct = jax.make_jaxpr(forward, static_argnums=2)(params, tokens, SHORT)
+    assert max(int(np.prod(shape)) for _, shape in primitives(direct.jaxpr)) >= (8 * BLOCK) ** 2
+
+
+def test_one_query_is_worth_no_loop_over_few_keys() -> None:
+    assert not pays(1, 2 * BLOCK)
+    assert pays(2, 2 * BLOCK)
+    assert not pays(BLOCK, BLOCK)
+
+
+def test_rows_are_laid_out_once(params: Params) -> None:
+    once = laid_out(params)
+    again = laid_out(once)
+    assert again.blocks[0].mlp.output is once.blocks[0].mlp.output
