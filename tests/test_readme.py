@@ -28,11 +28,13 @@ def run(code: str) -> str:
 
 def test_every_argument_it_names_exists() -> None:
     named = set(re.findall(r"(?<!=)--[a-z-]+", README)) - {"--help"}
+    commands = ["parity.compare", "parity.record", "parity.explain"]
+    commands += ["jaxformer generate", "jaxformer bench"]
     texts = [
         subprocess.run(
-            [sys.executable, "-m", module, "--help"], capture_output=True, text=True
+            [sys.executable, "-m", *command.split(), "--help"], capture_output=True, text=True
         ).stdout
-        for module in ("parity.compare", "parity.record", "parity.explain")
+        for command in commands
     ]
     assert named
     assert {name for name in named if not any(name in text for text in texts)} == set()
