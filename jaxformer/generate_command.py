@@ -45,7 +45,11 @@ def _run(parsed: argparse.Namespace) -> int:
     one_of("--formulation", parsed.formulation, FORMULATIONS)
     new = integer("--max-new-tokens", parsed.max_new_tokens, 1, 2**31 - 1)
     seed = integer("--seed", parsed.seed, 0, 2**63 - 1)
-    stops = token_rows("--stop", parsed.stop)[0] if parsed.stop else None
+    stops = None
+    if parsed.stop is not None:
+        stops, *more = token_rows("--stop", parsed.stop)
+        if more:
+            raise UsageError(f"--stop takes one list of ids; got {parsed.stop!r}")
     rows = token_rows("--tokens", parsed.tokens) if parsed.tokens else []
     temperature = number("--temperature", parsed.temperature)
     top_k = None if parsed.top_k is None else integer("--top-k", parsed.top_k, 1, 2**31 - 1)

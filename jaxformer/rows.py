@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Form = Literal["dot", "stack", "transposed"]
+Form = Literal["dot", "stack"]
 # Up to so many vectors, this form; rising, the last for any number more.
 Forms = tuple[tuple[int, Form], ...]
 
@@ -101,10 +101,6 @@ def _one(matrix: jax.Array, vector: jax.Array) -> jax.Array:
     return jax.lax.reduce_precision(product, exponent_bits=8, mantissa_bits=22)
 
 
-def _transposed(matrix: jax.Array, vectors: jax.Array) -> jax.Array:
-    return jnp.dot(matrix, vectors.T, preferred_element_type=_sums(vectors)).T
-
-
 def _sums(x: jax.Array) -> jnp.dtype:
     return jnp.promote_types(x.dtype, jnp.float32)
 
@@ -112,5 +108,4 @@ def _sums(x: jax.Array) -> jnp.dtype:
 FORMS: dict[Form, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "dot": _dot,
     "stack": _stack,
-    "transposed": _transposed,
 }

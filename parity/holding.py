@@ -86,7 +86,8 @@ class Holding:
                 self._certify(reference)
             floor = {}
             if options.repeat:
-                floor = _floor(self._inputs, reference, trace, options.repeat, progress)
+                timed = name == "flax" and self._inputs.manifest.backend in TIMED_KERNELS
+                floor = _floor(self._inputs, reference, trace, options.repeat, timed, progress)
                 backend = self._inputs.manifest.backend
                 self.notes.append(floor_line(floor, options.repeat, backend))
             reference.release()
@@ -145,14 +146,13 @@ def _floor(
     reference: Source,
     trace: Trace,
     repeat: int,
+    timed: bool,
     progress: Callable[[str], None],
 ) -> dict[str, Any]:
+    """Of both sides; in processes of their own where kernels are chosen by timing them."""
     ours = inputs.ours()
-    kernels_are_timed = inputs.manifest.backend in TIMED_KERNELS and isinstance(
-        reference, FunctionSource
-    )
     with recorded(ours, progress) as own:
-        if not kernels_are_timed:
+        if not timed:
             floors = [
                 floor_here(s, t, repeat, progress) for s, t in ((reference, trace), (ours, own))
             ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,7 @@ class Inputs:
         """
         config = self.config_of(variant)
         return jaxformer_source(
-            laid_out(self.params) if config.numerics.formulation == "fast" else self.params,
+            self._rows if config.numerics.formulation == "fast" else self.params,
             self.tokens,
             config,
             self.manifest,
@@ -58,6 +59,11 @@ class Inputs:
             select=self.setting.taps,
             label=variant.name,
         )
+
+    @functools.cached_property
+    def _rows(self) -> Params:
+        """The parameters as the fast formulation has them; a copy of most, made once."""
+        return laid_out(self.params)
 
     def cached(self, variant: Variant = OURS) -> FunctionSource:
         """jaxformer decoding token by token with its cache.

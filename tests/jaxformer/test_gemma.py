@@ -148,6 +148,7 @@ def test_ids_in_ids_out(folder: Path, model: Gemma, capsys: pytest.CaptureFixtur
         (["--tokens", "2,512"], "token ids must lie in 1..511"),
         (["--tokens", "2,x"], "--tokens must be whole numbers"),
         (["--tokens", "2", "--stop", "x"], "--stop must be whole numbers between commas"),
+        (["--tokens", "2", "--stop", "1;2"], "--stop takes one list of ids; got '1;2'"),
         (["--prompt", "a", "--nonsense"], "unrecognized arguments: --nonsense; see --help"),
     ],
 )
