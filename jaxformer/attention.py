@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxformer.blockwise import BLOCK, blockwise, pays
+from jaxformer.blockwise import block_size, blockwise, pays
 from jaxformer.config import Config, LayerKind
 from jaxformer.layers import apply_rope, arithmetic_dtype, rms_norm
 from jaxformer.params import AttentionParams
@@ -163,7 +163,8 @@ def _in_blocks(
 ) -> Float[Array, "B T N H"]:
     """What `weighted_values` gives, without probabilities of keys that nobody sees."""
     length, slots = query.shape[1], seen.key.shape[1]
-    spare = -slots % BLOCK
+    block = block_size(length, slots)
+    spare = -slots % block
     if spare:
         padding = [(0, 0), (0, spare)]
         seen = dataclasses.replace(
@@ -179,7 +180,7 @@ def _in_blocks(
 
     def visible(rows: slice, start: Int[Array, ""]) -> Bool[Array, "B Q S"]:
         at, valid = (
-            jax.lax.dynamic_slice_in_dim(x, start, BLOCK, axis=1)
+            jax.lax.dynamic_slice_in_dim(x, start, block, axis=1)
             for x in (seen.positions, seen.valid)
         )
         return attention_mask(positions[:, rows], at, valid, window)

@@ -15,8 +15,11 @@ import numpy as np
 
 from jaxformer.cache import Cache, cached_forward
 from jaxformer.config import Config
-from jaxformer.generate import CHUNK, padded, prefill
+from jaxformer.generate import CHUNK, padded
 from jaxformer.params import Params
+from jaxformer.prefill import prefill
+from jaxformer.programs import program
+from jaxformer.sampling import most_likely
 
 _READ_BYTES = 1 << 28
 _MATMUL_SIZE = 2048
@@ -73,7 +76,7 @@ class Subject:
     def __init__(self, params: Params, config: Config) -> None:
         self._params = params
         self._config = config
-        self._step = jax.jit(self._one, donate_argnums=2)
+        self._step = program(_one, config, static=("config",), donate=("cache",))
 
     def time(self, tokens: np.ndarray, new: int) -> Timing:
         """Prefill [B T] tokens, then `new` greedy steps."""
@@ -81,21 +84,22 @@ class Subject:
         capacity = -(-(rows.shape[1] + new) // CHUNK) * CHUNK
         start = time.perf_counter()
         logits, cache = prefill(self._params, rows, self._config, capacity, CHUNK)
-        token = jnp.argmax(logits[:, -1], axis=-1)[:, None]
+        token = most_likely(logits[:, -1])[:, None]
         token.block_until_ready()
         took = time.perf_counter() - start
         steps = []
         for _ in range(new):
             start = time.perf_counter()
-            token, cache = self._step(self._params, token, cache)
+            token, cache = self._step(self._params, token, cache, config=self._config)
             token.block_until_ready()
             steps.append(time.perf_counter() - start)
         return Timing(took, steps)
 
-    def _one(self, params: Params, token: jax.Array, cache: Cache) -> Any:
-        valid = jnp.ones_like(token, bool)
-        logits, cache = cached_forward(params, token, cache, self._config, valid=valid)
-        return jnp.argmax(logits[:, -1], axis=-1)[:, None], cache
+
+def _one(params: Params, token: jax.Array, cache: Cache, *, config: Config) -> Any:
+    valid = jnp.ones_like(token, bool)
+    logits, cache = cached_forward(params, token, cache, config, valid=valid)
+    return most_likely(logits[:, -1])[:, None], cache
 
 
 def read_per_token(params: Params) -> int:

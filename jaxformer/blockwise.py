@@ -7,24 +7,40 @@ number of queries alone, and what is computed with what is visible.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxformer.rows import stacked
+
 BLOCK = 256
-# One query reads its keys once either way: it is worth a loop only when few of many slots are used.
-_FEW_SLOTS = 4 * BLOCK
+# Keys that one query looks at together: a loop pays only where few of many slots are used.
+_LONG_BLOCK = 1024
+# Products of so few queries with their keys are faster one by one.
+_FEW_QUERIES = 32
 _MASKED = -1e30
 
 # Given a slice of queries and the first key of a block: which of its keys each query sees.
 Visible = Callable[[slice, Int[Array, ""]], Bool[Array, "B Q S"]]
 
 
-def pays(queries: int, keys: int) -> bool:
+def block_size(queries: int, slots: int) -> int:
+    """Keys per block; where it does not divide the slots, they have to be padded.
+
+    A single query takes as many together as divide them, for padding would copy a whole cache.
+    """
+    if queries > 1:
+        return BLOCK
+    return slots if slots <= _LONG_BLOCK else max(BLOCK, math.gcd(slots, _LONG_BLOCK))
+
+
+def pays(queries: int, slots: int) -> bool:
     """Blocks are faster than one product over all keys."""
-    return keys > (_FEW_SLOTS if queries == 1 else BLOCK)
+    return queries == 1 or slots > BLOCK
 
 
 def blockwise(
@@ -37,7 +53,7 @@ def blockwise(
     used: Int[Array, ""] | None,
     window: int | None,
 ) -> Float[Array, "B T N H"]:
-    """Softmax attention of unscaled queries; S is a multiple of the block.
+    """Softmax attention of unscaled queries; S is a multiple of `block_size`.
 
     Args:
       used: only so many keys, from the first, may be seen; None where keys are the queries' own
@@ -45,20 +61,18 @@ def blockwise(
       window: W; None for no limit.
     """
     length, slots = query.shape[1], key.shape[1]
+    block = block_size(length, slots)
     if used is not None or length != slots:
-        last = slots if used is None else used
-        return _attend(query, key, value, visible, slice(0, length), scale, 0, _blocks(last))
+        seen = slots if used is None else used
+        last = 1 if block == slots else -(-seen // block)
+        return _attend(query, key, value, visible, slice(0, length), scale, (0, last), block)
     chunks = []
-    for start in range(0, length, BLOCK):
-        rows = slice(start, start + BLOCK)
-        first = 0 if window is None else max(0, start - window + 1) // BLOCK
-        last_block = _blocks(start + BLOCK)
-        chunks.append(_attend(query, key, value, visible, rows, scale, first, last_block))
+    for start in range(0, length, block):
+        rows = slice(start, start + block)
+        first = 0 if window is None else max(0, start - window + 1) // block
+        blocks = (first, start // block + 1)
+        chunks.append(_attend(query, key, value, visible, rows, scale, blocks, block))
     return jnp.concatenate(chunks, axis=1)
-
-
-def _blocks(keys: int | Int[Array, ""]) -> int | Int[Array, ""]:
-    return -(-keys // BLOCK)
 
 
 def _attend(
@@ -68,10 +82,10 @@ def _attend(
     visible: Visible,
     rows: slice,
     scale: float,
-    first: int,
-    last: int | Int[Array, ""],
+    blocks: tuple[int, int | Int[Array, ""]],
+    block: int,
 ) -> Float[Array, "B Q N H"]:
-    """The queries of `rows` over the blocks of keys from `first` up to `last`."""
+    """The queries of `rows` over the keys of `blocks`, from the one up to the other."""
     query = query[:, rows]
     batch, length, heads, width = query.shape
     groups = key.shape[2]
@@ -82,10 +96,10 @@ def _attend(
     def step(i: Int[Array, ""], carried: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         top, total, mixed = carried
         keys, values = (
-            jax.lax.dynamic_slice_in_dim(x, i * BLOCK, BLOCK, axis=1) for x in (key, value)
+            jax.lax.dynamic_slice_in_dim(x, i * block, block, axis=1) for x in (key, value)
         )
-        logits = scale * jnp.einsum("BTKGH,BSKH->BKGTS", split, keys, preferred_element_type=wide)
-        mask = visible(rows, i * BLOCK)[:, None, None]
+        logits = scale * _scores(split, keys)
+        mask = visible(rows, i * block)[:, None, None]
         new_top = jnp.maximum(top, jnp.where(mask, logits, _MASKED).max(axis=-1))
         weights = jnp.where(mask, jnp.exp(logits - new_top[..., None]), 0)
         kept = jnp.exp(top - new_top)
@@ -102,7 +116,22 @@ def _attend(
         jnp.zeros(shape, wide),
         jnp.zeros((*shape, width), wide),
     )
-    _, total, mixed = jax.lax.fori_loop(first, last, step, start)
+    first, last = blocks
+    if last == first + 1 if isinstance(last, int) else False:
+        _, total, mixed = step(jnp.int32(first), start)
+    else:
+        _, total, mixed = jax.lax.fori_loop(first, last, step, start)
     # A query that sees nothing, such as padding, gets zeros.
     out = mixed / jnp.where(total == 0, 1, total)[..., None]
     return jnp.moveaxis(out, 3, 1).reshape(batch, length, heads, width).astype(query.dtype)
+
+
+def _scores(
+    query: Float[Array, "B T K G H"], key: Float[Array, "B S K H"]
+) -> Float[Array, "B K G T S"]:
+    batch, length, groups, per_group, _ = query.shape
+    if length == 1 and batch * groups * per_group <= _FEW_QUERIES:
+        products = [stacked(key[b, :, k], query[b, 0, k]) for b, k in np.ndindex(batch, groups)]
+        return jnp.stack(products).reshape(batch, groups, per_group, 1, -1)
+    wide = jnp.promote_types(query.dtype, jnp.float32)
+    return jnp.einsum("BTKGH,BSKH->BKGTS", query, key, preferred_element_type=wide)

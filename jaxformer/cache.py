@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt16
 
 from jaxformer.attention import PADDING_ID, Keys, Memory
 from jaxformer.config import Config, LayerKind
@@ -29,10 +29,14 @@ _NO_POSITION = -1
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class LayerCache:
-    """What one layer remembers, in S slots: the capacity, or at most W on a local layer."""
+    """What one layer remembers, in S slots: the capacity, or at most W on a local layer.
 
-    key: Float[Array, "B S K H"]
-    value: Float[Array, "B S K H"]
+    A packed one keeps bfloat16 as its bits, in uint16: to write one bfloat16 slot, XLA on a CPU
+    would widen the whole array, and narrow it again.
+    """
+
+    key: Float[Array, "B S K H"] | UInt16[Array, "B S K H"]
+    value: Float[Array, "B S K H"] | UInt16[Array, "B S K H"]
 
 
 @jax.tree_util.register_dataclass
@@ -53,9 +57,18 @@ class Cache:
 
 
 def empty_cache(
-    config: Config, batch: int, capacity: int, dtype: DTypeLike, *, blocks: int | None = None
+    config: Config,
+    batch: int,
+    capacity: int,
+    dtype: DTypeLike,
+    *,
+    blocks: int | None = None,
+    packed: bool = False,
 ) -> Cache:
     """A cache for `capacity` tokens a row, padding included, in the dtype of the parameters.
+
+    Args:
+      packed: keep bfloat16 as bits, see `LayerCache`; an oracle can't widen those.
 
     Raises:
       ValueError: batch or capacity below 1.
@@ -66,7 +79,9 @@ def empty_cache(
     kinds = config.layer_kinds[:blocks]
 
     def zeros(kind: LayerKind) -> jax.Array:
-        return jnp.zeros((batch, slots[kind], config.num_kv_heads, config.head_width), dtype)
+        shape = (batch, slots[kind], config.num_kv_heads, config.head_width)
+        zeros = jnp.zeros(shape, dtype)
+        return _packed(zeros) if packed else zeros
 
     return Cache(
         layers=tuple(LayerCache(zeros(kind), zeros(kind)) for kind in kinds),
@@ -131,14 +146,24 @@ def layer_memory(
     def memory(fresh: Keys) -> tuple[Keys, LayerCache]:
         length = fresh.key.shape[1]
         write = _writer(kind, time, length, stored.shape[1])
-        layer_now = LayerCache(write(layer.key, fresh.key), write(layer.value, fresh.value))
+        dtype = fresh.key.dtype
+        key, value = fresh.key, fresh.value
+        if layer.key.dtype != dtype:
+            key, value = _packed(key), _packed(value)
+        layer_now = LayerCache(write(layer.key, key), write(layer.value, value))
+
+        def keys(of: LayerCache, positions: jax.Array, used: jax.Array | None = None) -> Keys:
+            key, value = of.key, of.value
+            if key.dtype != dtype:
+                key, value = (jax.lax.bitcast_convert_type(x, dtype) for x in (key, value))
+            return Keys(key, value, positions, positions != _NO_POSITION, used)
+
         if kind == "local" and length > 1:
-            past = Keys(layer.key, layer.value, stored, stored != _NO_POSITION)
+            past = keys(layer, stored)
             return jax.tree.map(lambda *parts: jnp.concatenate(parts, 1), past, fresh), layer_now
         positions = write(stored, _stored(fresh.positions, fresh.valid))
         used = time + length if kind == "global" else None
-        seen = Keys(layer_now.key, layer_now.value, positions, positions != _NO_POSITION, used)
-        return seen, layer_now
+        return keys(layer_now, positions, used), layer_now
 
     return memory
 
@@ -181,3 +206,8 @@ def _writer(
     kept = min(length, slots)
     where = (time + length - kept + jnp.arange(kept)) % slots
     return lambda old, new: old.at[:, where].set(new[:, length - kept :], unique_indices=True)
+
+
+def _packed(x: jax.Array) -> jax.Array:
+    """Bfloat16 as uint16; anything wider as it is."""
+    return jax.lax.bitcast_convert_type(x, jnp.uint16) if x.dtype.itemsize == 2 else x

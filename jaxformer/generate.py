@@ -15,10 +15,12 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from jaxformer.attention import PADDING_ID
-from jaxformer.cache import Cache, cached_forward, empty_cache
+from jaxformer.cache import Cache, cached_forward
 from jaxformer.config import Config
 from jaxformer.errors import UsageError
 from jaxformer.params import Params
+from jaxformer.prefill import prefill
+from jaxformer.programs import program
 from jaxformer.sampling import Sampling, sample
 
 GREEDY = Sampling()
@@ -135,20 +137,6 @@ def padded(prompts: Sequence[Sequence[int]], chunk: int = CHUNK) -> Int[np.ndarr
     return out
 
 
-def prefill(
-    params: Params, tokens: Int[np.ndarray, "B T"], config: Config, capacity: int, chunk: int
-) -> tuple[jax.Array, Cache]:
-    """[B 1 V] logits after the last token of left-padded prompts, and the cache that holds them."""
-    cache = empty_cache(config, tokens.shape[0], capacity, params.embedding.dtype)
-    logits = None
-    for start in range(0, tokens.shape[1], chunk):
-        logits, cache = _prefill(
-            params, jnp.asarray(tokens[:, start : start + chunk]), cache, config
-        )
-    assert logits is not None
-    return logits, cache
-
-
 def _steps(
     params: Params,
     prompts: Sequence[Sequence[int]],
@@ -168,15 +156,17 @@ def _steps(
     )
     stops = jnp.asarray(sorted(set(stop_ids)), jnp.int32)
     done = jnp.zeros(len(prompts), bool)
+    decode = program(_decode, config, static=("config", "sampling"), donate=("cache",))
     token, ended = _choose(logits, keys, 0, done, stops, sampling)
     for step in range(1, max_new_tokens + 1):
         yield _said(token, done)
         done = ended
         if step == max_new_tokens or bool(done.all()):
             return
-        token, ended, cache = _decode(
-            params, token, done, cache, keys, jnp.int32(step), stops, config, sampling
-        )
+        token, ended, cache = decode(
+            params, token, done, cache, keys, jnp.int32(step), stops,
+            config=config, sampling=sampling,
+        )  # fmt: skip
 
 
 def _said(token: Int[Array, " B"], done: Bool[Array, " B"]) -> list[int | None]:
@@ -185,13 +175,6 @@ def _said(token: Int[Array, " B"], done: Bool[Array, " B"]) -> list[int | None]:
         None if over else int(chosen)
         for chosen, over in zip(np.asarray(token), np.asarray(done), strict=True)
     ]
-
-
-@functools.partial(jax.jit, static_argnames="config", donate_argnames="cache")
-def _prefill(
-    params: Params, tokens: Int[Array, "B T"], cache: Cache, config: Config
-) -> tuple[jax.Array, Cache]:
-    return cached_forward(params, tokens, cache, config, last_only=True)
 
 
 @functools.partial(jax.jit, static_argnames="sampling")
@@ -209,7 +192,6 @@ def _choose(
     return token, done | (token[:, None] == stops).any(axis=-1)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "sampling"), donate_argnames="cache")
 def _decode(
     params: Params,
     token: Int[Array, " B"],

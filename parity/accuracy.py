@@ -14,6 +14,25 @@ FALSE_ALARM = 1e-6
 TOLERATED_RATIO = math.sqrt(2)
 
 
+# Of that many elements, each standing for as many others, the errors are ranked: sorting all would
+# take longer than everything else here.
+_RANKED = 1 << 13
+_QUANTILES = 33
+
+
+@dataclass(frozen=True)
+class ErrorQuantiles:
+    """Quantiles of result - oracle at 33 shares from 0 to 1, for a QQ plot of two sides.
+
+    Attributes:
+      sampled: n: of every n-th element.
+    """
+
+    ours: tuple[float, ...]
+    reference: tuple[float, ...]
+    sampled: int
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """Errors of ours and of the reference against an oracle, both exact in float64.
@@ -23,6 +42,7 @@ class Accuracy:
       ratio: of the two, ours over the reference's; None where the reference makes no error.
       ratio_where: ratio of the root mean square errors over the elements whose bits differ.
       farther, nearer: how many of those lie farther from the oracle than the reference's do.
+      errors: how the signed errors of both are distributed; None where there is nothing to rank.
     """
 
     ours: float | None
@@ -31,6 +51,7 @@ class Accuracy:
     ratio_where: float | None
     farther: int
     nearer: int
+    errors: ErrorQuantiles | None = None
 
     @property
     def worse(self) -> bool:
@@ -70,7 +91,20 @@ def accuracy(truth: np.ndarray, reference: np.ndarray, ours: np.ndarray) -> Accu
         ratio_where=_root(float(np.dot(here_b, here_b)), float(np.dot(here_a, here_a))),
         farther=int(np.count_nonzero(here_b > here_a)),
         nearer=int(np.count_nonzero(here_b < here_a)),
+        errors=error_quantiles(exact, a, b) if exact.size else None,
     )
+
+
+def error_quantiles(truth: np.ndarray, reference: np.ndarray, ours: np.ndarray) -> ErrorQuantiles:
+    """Args: of one dtype, flat, finite and of at least one element."""
+    step = -(-truth.size // _RANKED)
+    while math.gcd(step, truth.size) > 1:  # so that every channel is visited
+        step += 1
+    shares = np.linspace(0, 1, _QUANTILES)
+    own, theirs = (
+        tuple(np.quantile(x[::step] - truth[::step], shares).tolist()) for x in (ours, reference)
+    )
+    return ErrorQuantiles(own, theirs, step)
 
 
 def share_of_bound(a: np.ndarray, b: np.ndarray, bound: np.ndarray) -> float | None:

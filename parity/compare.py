@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -77,8 +79,8 @@ def _command(arguments: list[str]) -> int:
 
     from parity.comparing import compare
     from parity.holding import Options
+    from parity.report.console import show
     from parity.report.files import ReportFolder
-    from parity.report.text import render
     from parity.sources.jaxformer import with_fields
     from parity.sources.setting import resolve
     from parity.sources.stored import StoredSource
@@ -97,13 +99,21 @@ def _command(arguments: list[str]) -> int:
         repeat=repeat,
         check_weights=parsed.check_weights,
     )
-    with ReportFolder(out) as report:
+    with ReportFolder(out, say=progress) as report:
         comparison, certificates = compare(
-            setting, [OURS, *variants], references=references, options=options, progress=progress
+            setting,
+            [OURS, *variants],
+            references=references,
+            options=options,
+            progress=report.watching(progress),
+        )
+        command = shlex.join(["python", "-m", "parity.compare", *arguments])
+        comparison = dataclasses.replace(
+            comparison, manifest={**comparison.manifest, "command": command}
         )
         report.write(comparison)
     progress(f"wrote {out}")
-    print(render(comparison, parsed.format))
+    show(comparison, parsed.format)
     holds = comparison.holds and all(certificate.holds for certificate in certificates)
     return HOLDS if holds else DIFFERS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +130,10 @@ class Comparison:
                     "diverged_at": first.tap if (first := column.diverged_at) else None,
                     "compared": column.compared,
                     "impact": None if column.impact is None else impact_json(column.impact),
-                    "taps": [_finite(row) for row in _tap_rows(column)],
+                    "taps": [
+                        {**_finite(row), "profile": profile_json(tap)}
+                        for row, tap in zip(_tap_rows(column), column.taps, strict=True)
+                    ],
                 }
                 for column in self.columns
             ],
@@ -183,6 +186,43 @@ def _oracle_row(tap: TapDiff) -> dict[str, Any]:
         "stage_bound_share": stage.bound_share if stage else None,
         "stage_formula_share": stage.formula_share if stage else None,
     }
+
+
+def profile_json(tap: TapDiff) -> dict[str, Any] | None:
+    """A tap's profile as JSON-like data, in columns; errors to four digits. None without one."""
+    profile, errors = tap.profile, tap.accuracy.errors if tap.accuracy else None
+    if profile is None:
+        return None
+    magnitudes, tokens = profile.by_magnitude, profile.by_token
+    return {
+        "sampled": profile.sampled,
+        "counted": profile.counted,
+        "ulp_histogram": list(profile.ulp_histogram),
+        "by_magnitude": {
+            "exponent": [each.exponent for each in magnitudes],
+            "count": [each.count for each in magnitudes],
+            "mismatched": [each.mismatched for each in magnitudes],
+            "max_abs": _short(each.max_abs for each in magnitudes),
+            "mean_abs": _short(each.mean_abs for each in magnitudes),
+        },
+        "by_token": tokens
+        and {
+            "positions": tokens.positions,
+            "bucket": tokens.bucket,
+            "mismatched": [list(row) for row in tokens.mismatched],
+            "max_abs": [_short(row) for row in tokens.max_abs],
+        },
+        "oracle_errors": errors
+        and {
+            "sampled": errors.sampled,
+            "ours": _short(errors.ours),
+            "reference": _short(errors.reference),
+        },
+    }
+
+
+def _short(values: Iterable[float]) -> list[float]:
+    return [float(f"{value:.4g}") for value in values]
 
 
 def impact_json(impact: Impact) -> dict[str, Any]:

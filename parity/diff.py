@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from parity.comparison import Column
 from parity.errors import RequestError
 from parity.impact import Impact, logits_impact
 from parity.metrics import compare_arrays
+from parity.profile import profile
 from parity.status import UNEXAMINED
 from parity.taps import TapDiff
 from parity.trace import Frame, FrameSpec, Manifest, Trace
@@ -26,6 +28,7 @@ class DiffSink:
     Args:
       unavailable: taps that a side can't yield, each with the reason.
       on_difference: called with name, reference's and own array of each tap whose bits differ.
+      profiled: also keep the shape of each difference.
     """
 
     def __init__(
@@ -33,10 +36,15 @@ class DiffSink:
         reference: Trace,
         unavailable: Mapping[str, str] | None = None,
         on_difference: Callable[[str, np.ndarray, np.ndarray], None] | None = None,
+        *,
+        profiled: bool = True,
     ) -> None:
         self._reference = reference
         self._unavailable = dict(unavailable or {})
         self._on_difference = on_difference
+        self._profiled = profiled
+        tokens = reference.manifest.tokens
+        self._tokens = (len(tokens), len(tokens[0])) if tokens else None
         self._rows: list[TapDiff] = []
         self._impact: Impact | None = None
 
@@ -49,6 +57,9 @@ class DiffSink:
         if name in self._reference:
             reference = self._reference[name]
             row = diff_arrays(name, reference, frame.value)
+            if self._profiled and row.metrics is not None and row.metrics.mismatched:
+                shape = profile(reference, frame.value, row.metrics.mismatched, self._tokens)
+                row = dataclasses.replace(row, profile=shape)
             self._rows.append(row)
             if row.status == "diverged":
                 if name == LOGITS:

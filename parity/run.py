@@ -20,6 +20,7 @@ from parity.metrics import Metrics
 from parity.sources.base import FunctionSource, Source
 from parity.storage import DiskSink, load_trace
 from parity.trace import MemorySink, Trace
+from parity.watching import counted
 
 # A reference trace of more bytes than this is kept on disk.
 MEMORY_LIMIT = 4 << 30
@@ -66,12 +67,12 @@ def recorded(
     progress(f"{source.label}: running, {len(specs)} taps, {size / 1e6:,.0f} MB")
     if size <= memory_limit:
         memory = MemorySink()
-        source.run(memory)
+        source.run(counted(memory, progress))
         yield memory.trace(source.manifest)
         return
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
         with DiskSink(Path(folder), source.manifest) as disk:
-            source.run(disk)
+            source.run(counted(disk, progress))
         yield load_trace(Path(folder))
 
 
@@ -94,7 +95,7 @@ def compare_candidate(
     specs = source.prepare()
     progress(f"{candidate.name}: running and comparing, {len(specs)} taps")
     sink = DiffSink(reference, {**unavailable, **source.unavailable})
-    source.run(sink)
+    source.run(counted(sink, progress))
     column = sink.column(candidate.name, candidate.fields)
     if not column.compared:
         raise RequestError(

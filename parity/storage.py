@@ -51,7 +51,7 @@ class DiskSink:
         except OSError as error:
             raise _unwritable(folder, error) from error
         if occupied:
-            raise RequestError(f"{folder} exists and is not empty; name a new folder for the trace")
+            raise RequestError(f"{folder} {_contents(folder)}; name a new folder for the trace")
 
     def __enter__(self) -> DiskSink:
         return self
@@ -76,10 +76,12 @@ class DiskSink:
             return
         path = self._folder / _shard_name(self._written_shards)
         arrays = {frame.spec.name: frame.value for frame in self._shard}
+        part = path.with_suffix(".part")
         try:
-            safetensors.numpy.save_file(arrays, path.with_suffix(".part"))
-            os.replace(path.with_suffix(".part"), path)
+            safetensors.numpy.save_file(arrays, part)
+            os.replace(part, path)
         except (OSError, safetensors.SafetensorError) as error:
+            part.unlink(missing_ok=True)
             raise _unwritable(self._folder, error) from error
         self._written_shards += 1
         self._shard, self._shard_bytes = [], 0
@@ -93,10 +95,12 @@ class DiskSink:
             "frames": [[spec.name, list(spec.shape), spec.dtype] for spec in self._specs],
         }
         path = self._folder / "manifest.json"
+        part = path.with_suffix(".part")
         try:
-            path.with_suffix(".part").write_text(json.dumps(document, indent=1))
-            os.replace(path.with_suffix(".part"), path)
+            part.write_text(json.dumps(document, indent=1))
+            os.replace(part, path)
         except OSError as error:
+            part.unlink(missing_ok=True)
             raise _unwritable(self._folder, error) from error
 
 
@@ -208,6 +212,18 @@ def _is_frame_entry(entry: Any) -> bool:
                 return False
             return all(isinstance(size, int) and size >= 0 for size in sizes)
     return False
+
+
+def _contents(folder: Path) -> str:
+    """What a folder that is not empty holds, in words."""
+    try:
+        document = _read_manifest(folder)
+        found = len(load_trace(folder, partial=True).specs)
+    except RequestError:
+        return "exists and is not empty"
+    if document["complete"]:
+        return "holds a trace"
+    return f"holds a trace that was cut short, {found} of {len(document['frames'])} frames"
 
 
 def _shard_name(number: int) -> str:

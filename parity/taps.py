@@ -9,6 +9,7 @@ from typing import Literal
 
 from parity.accuracy import Accuracy
 from parity.metrics import Metrics
+from parity.profile import Profile
 
 # identical     every bit is the same
 # rounding      bits differ; explained by rounding the same formula in another place or order
@@ -67,6 +68,7 @@ class TapDiff:
       local: made in this block, on the reference's value at the block's input; None if not run.
       stage: made since the taps before this one; None if not run.
       floor: the largest difference of a side from itself; None if not measured.
+      profile: the shape of the difference of `metrics`; None where no bit differs.
     """
 
     tap: str
@@ -77,6 +79,7 @@ class TapDiff:
     local: Metrics | None = None
     stage: StageError | None = None
     floor: Metrics | None = None
+    profile: Profile | None = None
 
     @property
     def block(self) -> int | None:

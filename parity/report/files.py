@@ -1,6 +1,7 @@
-"""A report folder: `comparison.json`, `blocks.csv`, `taps.csv`, `summary.md`, `divergence.png`.
+"""A report folder: figures as JSON and CSV, a page, a summary, and pictures.
 
-The folder appears whole or not at all: it is written beside its place and renamed into it.
+The folder appears whole or not at all: it is written beside its place and renamed into it. A run
+that is killed leaves what stood there, and the next run says how far that one came.
 """
 
 from __future__ import annotations
@@ -8,17 +9,45 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from parity.comparison import Comparison
 from parity.errors import RequestError
-from parity.report.table import csv_table, markdown_table
-from parity.report.text import verdict_lines, verified_line
+from parity.report.draft import Draft, clear_up
+from parity.report.plots import PICTURES, draw_pictures
+from parity.report.summary import summary
+from parity.report.table import csv_table
 
-FILES = ("comparison.json", "blocks.csv", "taps.csv", "summary.md", "divergence.png")
+# All that a report may hold; a picture is there only where its figures are.
+FILES = (
+    "comparison.json",
+    "blocks.csv",
+    "taps.csv",
+    "summary.md",
+    "report.html",
+    *(f"{name}.{ending}" for name in PICTURES for ending in ("png", "svg")),
+)
+
+
+def _nothing(message: str) -> None:
+    del message
+
+
+class Watch:
+    """A progress callback that passes messages on, and notes in the draft how far the run is."""
+
+    def __init__(self, draft: Draft, progress: Callable[[str], None]) -> None:
+        self._draft = draft
+        self._progress = progress
+
+    def __call__(self, message: str) -> None:
+        self._progress(message)
+        self._draft.stage(message)
+
+    def frames(self, done: int, expected: int) -> None:
+        self._draft.frames(done, expected)
 
 
 class ReportFolder:
@@ -27,17 +56,22 @@ class ReportFolder:
     A context manager. The place may not exist yet, be empty, or hold an earlier report, which
     stays whole until the new one replaces it.
 
+    Args:
+      say: is told of earlier runs beside this one that were killed.
+
     Raises:
       RequestError: the place holds something else, or can't be written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, say: Callable[[str], None] = _nothing) -> None:
         self._folder = folder
-        self._draft: Path | None = None
+        self._say = say
+        self._draft: Draft | None = None
         self._made: list[Path] = []
 
     def __enter__(self) -> ReportFolder:
         try:
+            clear_up(self._folder.parent, self._say)
             if self._folder.exists():
                 foreign = sorted(set(os.listdir(self._folder)) - set(FILES))
                 if foreign:
@@ -47,22 +81,28 @@ class ReportFolder:
                     )
             self._made = [p for p in self._folder.parents if not p.exists()]
             self._folder.parent.mkdir(parents=True, exist_ok=True)
-            self._draft = Path(
-                tempfile.mkdtemp(prefix=f".{self._folder.name}.", dir=self._folder.parent)
-            )
+            self._draft = Draft(self._folder)
         except OSError as error:
+            self._unmake()
             raise _unwritable(self._folder, error) from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
     ) -> None:
-        if self._draft is None:
-            return
-        shutil.rmtree(self._draft, ignore_errors=True)
-        for folder in self._made:  # innermost first; another run may have put something there
+        assert self._draft is not None
+        self._draft.close()
+        self._unmake()
+
+    def _unmake(self) -> None:
+        for folder in self._made:  # innermost first; those that hold something stay
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+    def watching(self, progress: Callable[[str], None]) -> Watch:
+        """The progress callback to run with, so that a run that is killed can be told of."""
+        assert self._draft is not None
+        return Watch(self._draft, progress)
 
     def write(self, comparison: Comparison) -> None:
         """Write every file and put the folder in its place.
@@ -72,72 +112,35 @@ class ReportFolder:
         """
         assert self._draft is not None
         try:
-            write_files(comparison, self._draft)
-            # mkdtemp keeps others out; a report is for whoever may read its parent.
-            self._draft.chmod(0o777 & ~_umask())
-            self._swap(self._draft)
+            write_files(comparison, self._draft.report, self._draft.stage)
+            self._draft.put_in_place()
         except OSError as error:
             raise _unwritable(self._folder, error) from error
-        self._draft = None
-
-    def _swap(self, draft: Path) -> None:
-        if not self._folder.exists():
-            draft.rename(self._folder)
-            return
-        earlier = draft.with_name(f"{draft.name}.earlier")
-        self._folder.rename(earlier)
-        draft.rename(self._folder)
-        shutil.rmtree(earlier)
 
 
-def write_files(comparison: Comparison, folder: Path) -> None:
-    """Every file of a report into an existing folder."""
-    from parity.report.plot import draw_divergence
+def write_files(
+    comparison: Comparison, folder: Path, stage: Callable[[str], None] = _nothing
+) -> None:
+    """Every file of a report into an existing folder; `stage` is told of each before it begins."""
+    from parity.report.page import write_page
 
-    document = json.dumps(comparison.to_json(), indent=1, allow_nan=False)
-    (folder / "comparison.json").write_text(document + "\n", encoding="utf-8")
-    (folder / "blocks.csv").write_text(csv_table(comparison), encoding="utf-8")
-    comparison.to_frame().to_csv(folder / "taps.csv", index=False, lineterminator="\n")
-    (folder / "summary.md").write_text(summary(comparison), encoding="utf-8")
-    draw_divergence(comparison, folder / "divergence.png")
+    def write(name: str, text: Callable[[], str]) -> None:
+        stage(f"writing {name}")
+        # A name from the command line may hold bytes that were no text.
+        (folder / name).write_text(text(), encoding="utf-8", errors="backslashreplace")
 
+    def document() -> str:
+        return json.dumps(comparison.to_json(), indent=1, allow_nan=False) + "\n"
 
-def summary(comparison: Comparison) -> str:
-    """The comparison as a page of Markdown: verdict, what was run, the table."""
-    manifest = comparison.manifest
-    verdict = "Parity holds" if comparison.holds else "Parity does not hold"
-    if not comparison.exact:
-        verdict += ", up to rounding"
-    facts = ("model", "blocks", "dtype", "tokens_shape", "numerics", "weights", "reference")
-    versions = ", ".join(f"{name} {v}" for name, v in manifest.get("versions", {}).items())
-    lines = [
-        f"# {verdict}",
-        "",
-        verified_line(comparison),
-        "",
-        "```text",
-        *verdict_lines(comparison),
-        "```",
-        "",
-        *(f"- {name}: {manifest.get(name)}" for name in facts),
-        f"- versions: {versions}",
-        *(f"- differs between the sides: {line}" for line in comparison.environment),
-        *(f"- not seen by this run: {line}" for line in comparison.blind_spots),
-        *(f"- {line}" for line in comparison.notes),
-        "",
-        "Mismatched elements of the residual stream, block by block:",
-        "",
-        markdown_table(comparison),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    write("comparison.json", document)
+    write("blocks.csv", lambda: csv_table(comparison))
+    write("taps.csv", lambda: comparison.to_frame().to_csv(index=False, lineterminator="\n"))
+    stage("drawing pictures")
+    pictures = draw_pictures(comparison, folder)
+    write("summary.md", lambda: summary(comparison, pictures))
+    write("report.html", lambda: write_page(comparison))
 
 
 def _unwritable(folder: Path, error: OSError) -> RequestError:
-    return RequestError(f"can't write the report to {folder}: {error.strerror}; name another --out")
+    reason = error.strerror or error
+    return RequestError(f"can't write the report to {folder}: {reason}; name another --out")

@@ -6,10 +6,13 @@ import csv
 import io
 
 from parity.comparison import Column, Comparison
+from parity.report.inert import escaped, one_line
 from parity.taps import TapDiff
 
 WIDTH = 80
 _ABSENT = "-"
+# Room for a block's number, its elements, and local errors and gain.
+_BESIDE = 40
 # What follows a column's own figures where its local errors were measured.
 _DETAILS = (" local", " gain")
 
@@ -49,9 +52,19 @@ def text_table(comparison: Comparison, width: int = WIDTH) -> str:
 
     Local errors and gains stay beside the column that they belong to, under short headings.
     """
+    return "\n\n".join("\n".join(part) for part in text_tables(comparison, width))
+
+
+def text_tables(comparison: Comparison, width: int = WIDTH) -> list[list[str]]:
+    """The lines of each of those tables, the first of them its header."""
+    from rich.cells import cell_len
+
     header, rows = block_rows(comparison)
-    lines = [[_short(cell) for cell in header], *rows]
-    widths = [max(len(line[i]) for line in lines) + 2 for i in range(len(header))]
+    lines = [
+        [_fitted(_short(cell), width) for cell in header],
+        *([*map(one_line, row)] for row in rows),
+    ]
+    widths = [max(cell_len(line[i]) for line in lines) + 2 for i in range(len(header))]
     groups: list[list[int]] = []
     for i in range(2, len(header)):
         if header[i].endswith(_DETAILS):
@@ -64,17 +77,18 @@ def text_table(comparison: Comparison, width: int = WIDTH) -> str:
         if used > width and len(parts[-1]) > 2:
             parts.append([0, 1])
         parts[-1] += group
-    return "\n\n".join(
-        "\n".join("".join(line[i].rjust(widths[i]) for i in part)[2:] for line in lines)
-        for part in parts
-    )
+
+    def aligned(line: list[str], part: list[int]) -> str:
+        return "".join(" " * (widths[i] - cell_len(line[i])) + line[i] for i in part)[2:]
+
+    return [[aligned(line, part) for line in lines] for part in parts]
 
 
 def markdown_table(comparison: Comparison) -> str:
     """The table in GitHub's Markdown, right-aligned."""
     header, rows = block_rows(comparison)
     lines = [header, ["---:"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(_escape(cell) for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(escaped(cell) for cell in line)} |" for line in lines)
 
 
 def csv_table(comparison: Comparison) -> str:
@@ -104,9 +118,11 @@ def _gain_cell(column: Column, tap: TapDiff | None) -> str:
     return _ABSENT if gain is None else f"{gain:.2f}"
 
 
+def _fitted(heading: str, width: int) -> str:
+    """A heading that leaves room for the columns beside which it must stand."""
+    line, room = one_line(heading), max(width - _BESIDE, 8)
+    return line if len(line) <= room else f"{line[: room - 1]}…"
+
+
 def _short(heading: str) -> str:
     return next((d.strip() for d in _DETAILS if heading.endswith(d)), heading)
-
-
-def _escape(cell: str) -> str:
-    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

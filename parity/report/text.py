@@ -6,28 +6,41 @@ import json
 import textwrap
 
 from parity.comparison import Column, Comparison
-from parity.report.table import WIDTH, csv_table, markdown_table, text_table
+from parity.report.inert import one_line
+from parity.report.table import WIDTH, csv_table, markdown_table, text_tables
 from parity.status import brief
 
 _NAMED_SKIPPED = 1
 
 
-def render(comparison: Comparison, form: str) -> str:
-    """The comparison as `table`, `markdown`, `csv` or `json`."""
+def render(comparison: Comparison, form: str, width: int = WIDTH) -> str:
+    """The comparison as `table`, `markdown`, `csv` or `json`; a table is folded at the width."""
     if form == "json":
         return json.dumps(comparison.to_json(), indent=1, allow_nan=False)
     if form == "csv":
         return csv_table(comparison).rstrip("\n")
-    body = markdown_table if form == "markdown" else text_table
-    parts = [
-        "\n".join(f"environment: {line}" for line in comparison.environment),
-        verified_line(comparison),
-        body(comparison),
-        "\n".join(verdict_lines(comparison)),
-        "\n".join(blind_spot_lines(comparison)),
-        "\n".join(comparison.notes),
+    tables = [markdown_table(comparison).splitlines()] if form == "markdown" else None
+    return "\n\n".join("\n".join(lines) for _, lines in parts(comparison, width, tables))
+
+
+def parts(
+    comparison: Comparison, width: int = WIDTH, tables: list[list[str]] | None = None
+) -> list[tuple[str, list[str]]]:
+    """What is printed, in parts between which a line is free: of which kind, and its lines.
+
+    Args:
+      tables: instead of the plain ones.
+    """
+    tables = text_tables(comparison, width) if tables is None else tables
+    found = [
+        ("environment", [f"environment: {one_line(line)}" for line in comparison.environment]),
+        ("verified", textwrap.wrap(verified_line(comparison), width, subsequent_indent="  ")),
+        *(("table", table) for table in tables),
+        ("verdicts", verdict_lines(comparison, width)),
+        ("blind spots", blind_spot_lines(comparison)),
+        ("notes", [*map(one_line, comparison.notes)]),
     ]
-    return "\n\n".join(part for part in parts if part)
+    return [(kind, lines) for kind, lines in found if lines]
 
 
 def verified_line(comparison: Comparison) -> str:
@@ -36,21 +49,39 @@ def verified_line(comparison: Comparison) -> str:
     if len(fractions) == 1:
         ((compared, expected),) = fractions
         return f"verified: {compared} of {expected} taps compared"
-    each = (f"{c.name} {c.compared} of {len(c.taps)}" for c in comparison.columns)
+    each = (f"{one_line(c.name)} {c.compared} of {len(c.taps)}" for c in comparison.columns)
     return f"verified, taps compared: {'; '.join(each)}"
 
 
-def verdict_lines(comparison: Comparison) -> list[str]:
+def verdict_lines(comparison: Comparison, width: int = WIDTH) -> list[str]:
     """For each column its verdict, and under it what speaks for that."""
-    pad = max(len(column.name) for column in comparison.columns)
-    lines = []
-    for column in comparison.columns:
-        lines.append(f"{column.name:{pad}}  {verdict(column)}")
+    return [line for lines in verdict_paragraphs(comparison, width) for line in lines]
+
+
+def verdict_paragraphs(comparison: Comparison, width: int = WIDTH) -> list[list[str]]:
+    """Those lines, by column."""
+    names = [one_line(column.name) for column in comparison.columns]
+    # A name that would leave no room stands on a line of its own.
+    pad = max((len(name) for name in names if len(name) <= width // 2), default=0)
+    paragraphs = []
+    for name, column in zip(names, comparison.columns, strict=True):
+        head = name.ljust(pad)
+        lines = [head] if len(head) > pad else []
+        lines += _wrapped(verdict(column), width, " " * pad if lines else head, pad, 2)
         for detail in details(column):
-            lines += textwrap.wrap(
-                detail, WIDTH, initial_indent=" " * (pad + 4), subsequent_indent=" " * (pad + 6)
-            )
-    return lines
+            lines += _wrapped(detail, width, " " * pad, pad, 4)
+        paragraphs.append(lines)
+    return paragraphs
+
+
+def _wrapped(text: str, width: int, head: str, pad: int, indent: int) -> list[str]:
+    """Lines that begin `indent` after the names' column; those that follow, two more."""
+    return textwrap.wrap(
+        one_line(text),
+        width,
+        initial_indent=head + " " * indent,
+        subsequent_indent=" " * (pad + max(indent, 4) + 2),
+    )
 
 
 def verdict(column: Column) -> str:
@@ -100,4 +131,4 @@ def blind_spot_lines(comparison: Comparison) -> list[str]:
     """What this input can't see, under a heading; nothing if it sees everything."""
     if not comparison.blind_spots:
         return []
-    return ["not seen by this run:", *(f"  {line}" for line in comparison.blind_spots)]
+    return ["not seen by this run:", *(f"  {one_line(line)}" for line in comparison.blind_spots)]

@@ -47,8 +47,18 @@ def test_the_table_and_every_file(capsys: pytest.CaptureFixture[str]) -> None:
         "blocks.csv",
         "comparison.json",
         "divergence.png",
+        "divergence.svg",
+        "errors.png",
+        "errors.svg",
+        "quantiles.png",
+        "quantiles.svg",
+        "report.html",
         "summary.md",
         "taps.csv",
+        "tokens.png",
+        "tokens.svg",
+        "ulp.png",
+        "ulp.svg",
     ]
     assert os.listdir() == ["report"]
     document = json.loads(Path("report/comparison.json").read_text())
@@ -76,7 +86,7 @@ def test_the_table_and_every_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert [name.split()[-1] for name in blocks.columns][:7] == table[0]
     assert blocks["ours"].tolist() == [0, 0]
     summary = Path("report/summary.md").read_text()
-    assert summary.startswith("# Parity holds\n")
+    assert summary.startswith("**Parity holds: ours IDENTICAL**\n")
     assert "| block | elements | ours |" in summary
     assert Path("report/divergence.png").read_bytes().startswith(b"\x89PNG")
 
@@ -129,7 +139,7 @@ def test_a_difference_of_ours_is_status_1(
     assert compare.main([*SMALL_RUN, "--no-variants", "--out", "r"]) == 1
     out = capsys.readouterr().out
     assert "\nours  DIVERGED at embed\n" in out
-    assert Path("r/summary.md").read_text().startswith("# Parity does not hold\n")
+    assert Path("r/summary.md").read_text().startswith("**Parity does not hold: ours ")
 
 
 def test_a_failed_certificate_is_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,7 +437,7 @@ def test_a_failing_run_leaves_the_earlier_report(monkeypatch: pytest.MonkeyPatch
     def full_disk(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("parity.report.plot.draw_divergence", full_disk)
+    monkeypatch.setattr("parity.report.files.draw_pictures", full_disk)
     assert compare.main([*arguments, "--seed", "1"]) == 2
     assert json.loads(Path("r/comparison.json").read_text())["manifest"]["weights"] == "synthetic:0"
     assert os.listdir() == ["r"]

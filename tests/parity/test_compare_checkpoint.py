@@ -63,7 +63,7 @@ def test_the_cache_is_held_against_the_run_without(
     arguments = ["--weights", str(folder), "--seq-len", "12", "--cached", "--out", "r"]
     assert compare.main(arguments) == 0
     assert "\ncached  ROUNDING from blocks.0." in capsys.readouterr().out
-    assert Path("r/summary.md").read_text().startswith("# Parity holds, up to rounding\n")
+    assert Path("r/summary.md").read_text().startswith("**Parity holds, up to rounding: cached ")
     found = document()
     assert [column["name"] for column in found["columns"]] == ["cached"]
     assert found["columns"][0]["compared"] == len(found["columns"][0]["taps"]) == 63

@@ -17,6 +17,7 @@ HEAVY = {
     "numpy",
     "pandas",
     "matplotlib",
+    "plotly",
     "flax",
     "gemma",
     "torch",
@@ -25,25 +26,37 @@ HEAVY = {
     "transformers",
     "tokenizers",
     "sentencepiece",
+    "rich",
+    "filelock",
 }
 # Each may import those to its left.
 ORDER = {
     "jaxformer": [
         "errors", "hf_config", "config", "taps", "rows", "params", "layout", "layers", "blockwise",
-        "attention", "model", "checkpoint", "vocabulary", "tokenizer", "cache", "sampling",
-        "generate", "gemma", "bench", "cli", "generate_command", "bench_command", "__main__",
+        "attention", "model", "checkpoint", "vocabulary", "tokenizer", "cache", "programs",
+        "prefill", "sampling", "generate", "gemma", "bench", "roofline", "cli",
+        "generate_command", "bench_command", "__main__",
     ],
     "parity": [
-        "errors", "trace", "ledger", "record", "stages", "jaxprs", "oracle", "error_rules",
-        "bounds", "metrics", "accuracy", "impact", "storage", "taps", "status", "comparison",
-        "diff", "weights", "variants", "explain", "report", "cli", "sources", "run", "noise",
-        "evidence", "holding", "comparing", "explaining", "compare", "record_command", "benchmarks",
-        "bench", "peers",
+        "errors", "trace", "watching", "ledger", "record", "stages", "jaxprs", "oracle",
+        "error_rules", "bounds", "metrics", "profile", "accuracy", "impact", "storage", "taps",
+        "status", "comparison", "diff", "weights", "variants", "explain", "report", "cli",
+        "sources", "run", "noise", "evidence", "holding", "comparing", "explaining", "compare",
+        "record_command", "benchmarks", "bench", "peers", "studies",
     ],
 }  # fmt: skip
 # Their own commands, called from the `__main__` tail, may use what stands to the right.
 COMMAND_OF = {"record": {"record_command"}, "explain": {"explaining", "cli", "sources", "report"}}
-COMMANDS = {"peers", "compare", "explaining", "record_command", "bench", "benchmarks", "cli"}
+COMMANDS = {
+    "studies",
+    "peers",
+    "compare",
+    "explaining",
+    "record_command",
+    "bench",
+    "benchmarks",
+    "cli",
+}
 
 
 def module_of(path: Path) -> tuple[str, str]:
@@ -113,6 +126,7 @@ def test_files_can_be_read_in_one_sitting(path: Path) -> None:
         "parity.record_command.main(['--help'])",
         "parity.bench.main(['--help'])",
         "parity.explain.__main__.main(['--help'])",
+        "parity.studies.__main__.main(['--help'])",
         "jaxformer.__main__.main(['generate', '--help'])",
         "dir(parity), dir(jaxformer)",
     ],
@@ -120,7 +134,7 @@ def test_files_can_be_read_in_one_sitting(path: Path) -> None:
 def test_help_imports_nothing_heavy(command: str) -> None:
     code = f"""
 import sys, jaxformer, parity, parity.compare, parity.record_command, parity.bench
-import parity.explain.__main__, jaxformer.__main__
+import parity.explain.__main__, parity.studies.__main__, jaxformer.__main__
 try:
     {command}
 except SystemExit:

@@ -11,10 +11,12 @@ import pytest
 from parity.accuracy import Accuracy
 from parity.comparison import Column, Comparison
 from parity.diff import diff_arrays
-from parity.report.files import ReportFolder, summary
-from parity.report.plot import draw_divergence
+from parity.report.files import ReportFolder
+from parity.report.inert import code, code_block, escaped, one_line
+from parity.report.plots import Pictures
+from parity.report.summary import summary
 from parity.report.table import csv_table, markdown_table, text_table
-from parity.report.text import verdict_lines, verified_line
+from parity.report.text import render, verdict_lines, verified_line
 from parity.status import UNEXAMINED, judged
 from parity.taps import StageError, TapDiff
 
@@ -135,7 +137,22 @@ def test_local_errors_and_gains_stand_beside_their_column() -> None:
     assert header == "block,elements,ours,ours local,ours gain"
 
 
-HOSTILE = "a|<script>alert(1)</script>\nb"
+def test_a_long_name_does_not_make_a_line_longer_than_the_width() -> None:
+    taps = [dataclasses.replace(block(i, TWO), local=block(i, TWO).metrics) for i in range(2)]
+    names = ["ours", "a name that has no end " * 6, "short"]
+    comparison = Comparison({}, [column(name, *judged(taps)) for name in names])
+    for width in (80, 60, 44):
+        lines = render(comparison, "table", width).splitlines()
+        # A name is whole where its verdict stands, on a line of its own.
+        assert [line for line in lines if len(line) > width] == [names[1].strip()]
+
+
+def test_wide_characters_keep_the_table_aligned() -> None:
+    lines = text_table(Comparison({}, [column("日本", block(0))])).splitlines()
+    assert lines == ["block  elements  日本", "    0         2     0"]
+
+
+HOSTILE = "a|<script>alert(1)</script>\nb`*c*`[d](e)$x_1$ @f\x1b[2J"
 
 
 def test_names_are_data_in_markdown_and_csv() -> None:
@@ -149,21 +166,74 @@ def test_names_are_data_in_markdown_and_csv() -> None:
     assert rows[1] == [HOSTILE, "2", "1"]
 
 
-def test_the_summary_starts_with_the_verdict() -> None:
-    good = Comparison({"model": "m"}, [column("ours", block(0))])
-    bad = Comparison({"model": "m"}, [column("ours", block(0, TWO))])
-    assert summary(good).startswith("# Parity holds\n\nverified: 1 of 1 taps compared\n")
-    assert summary(bad).startswith("# Parity does not hold\n")
-    assert "- model: m" in summary(good)
-
-
-def test_the_picture_has_a_line_per_column(tmp_path: Path) -> None:
-    columns = [column(f"v{i} $x_1$", *map(block, range(3))) for i in range(9)]
-    draw_divergence(Comparison({}, columns), tmp_path / "d.png")
-    assert (tmp_path / "d.png").stat().st_size > 10_000
-    draw_divergence(
-        Comparison({}, [column("ours", diff_arrays("x", ONE, TWO))]), tmp_path / "e.png"
+def test_names_are_data_on_a_terminal() -> None:
+    tap = diff_arrays(HOSTILE, ONE, TWO)
+    comparison = Comparison(
+        {}, [column(HOSTILE, tap)], environment=[HOSTILE], blind_spots=[HOSTILE], notes=[HOSTILE]
     )
+    text = render(comparison, "table")
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert "\\x1b[2J" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "markdown"),
+    [
+        ("blocks.0.attn.query_norm", "blocks.0.attn.query_norm"),
+        ("eps=1e-5", "eps=1e-5"),
+        ("_a_ *b* `c`", "\\_a\\_ \\*b\\* \\`c\\`"),
+        ("<b> & $x$ [y](z) ~w~", "\\<b\\> \\& \\$x\\$ \\[y\\](z) \\~w\\~"),
+        ("a|b\\", "a\\|b\\\\"),
+        ("@you", "@\N{WORD JOINER}you"),
+    ],
+)
+def test_markdown_shows_a_name_as_it_is(name: str, markdown: str) -> None:
+    assert escaped(name) == markdown
+
+
+def test_code_outlives_backticks() -> None:
+    assert code("a`b``c") == "```a`b``c```"
+    assert code("`a`") == "`` `a` ``"
+    assert code_block(["```", "x"], "text") == ["````text", "```", "x", "````"]
+    assert one_line("a\n\tb\x07\u202e") == "a b\\x07\\u202e"
+
+
+def test_the_summary_starts_with_the_verdict() -> None:
+    good = Comparison({"model": "m|1", "command": "python -m x 'a b'"}, [column("ours", block(0))])
+    bad = Comparison({}, [column("ours", *judged([block(0, TWO)]))])
+    near = dataclasses.replace(good, exact=False)
+    assert summary(good).startswith(
+        "**Parity holds: ours IDENTICAL**\n\nverified: 1 of 1 taps compared\n\nrun: `m|1`\n"
+    )
+    assert summary(bad).startswith(
+        "**Parity does not hold: ours DIVERGED at blocks.0.output**\n\nverified: 1 of 1"
+    )
+    assert summary(near).startswith("**Parity holds, up to rounding: ours")
+    assert "\nTo reproduce:\n\n```sh\npython -m x 'a b'\n```\n" in summary(good)
+    assert "reproduce" not in summary(bad)
+
+
+def test_the_summary_names_its_pictures_and_what_was_left_out() -> None:
+    comparison = Comparison({}, [column("ours", block(0))])
+    text = summary(comparison, Pictures(("divergence", "ulp"), {"tokens": "no | tokens"}))
+    assert "![Divergence by block](divergence.png)" in text
+    assert "Also drawn: [Elements by ULP distance](ulp.png)." in text
+    assert "Not drawn: Differences by token: no \\| tokens." in text
+
+
+@pytest.mark.parametrize(("blocks", "folded"), [(30, False), (31, True)])
+def test_a_table_of_more_than_30_rows_is_folded(blocks: int, folded: bool) -> None:
+    text = summary(Comparison({}, [column("ours", *map(block, range(blocks)))]))
+    assert ("\n<details>\n<summary>" in text) == folded
+    # Without free lines around it GitHub shows a table inside HTML as text.
+    assert (f"{blocks} rows</summary>\n\n| block |" in text) == folded
+    assert ("|\n\n</details>\n" in text) == folded
+
+
+def test_what_differs_between_the_sides_stands_before_the_figures() -> None:
+    comparison = Comparison({}, [column("ours", block(0))], environment=["device differ: a, b"])
+    text = summary(comparison)
+    assert text.index("- device differ: a, b") < text.index("```text") < text.index("| block |")
 
 
 def test_a_folder_given_up_leaves_no_parents(tmp_path: Path) -> None:

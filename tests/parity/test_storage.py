@@ -115,6 +115,29 @@ def test_a_folder_with_content_is_refused(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["precious"]
 
 
+def test_a_folder_with_a_trace_is_refused_by_what_it_holds(tmp_path: Path) -> None:
+    write(tmp_path / "whole")
+    with pytest.raises(RequestError, match="whole holds a trace; name a new folder"):
+        DiskSink(tmp_path / "whole", MANIFEST)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "cut", stop_after=2)
+    with pytest.raises(RequestError, match="cut holds a trace that was cut short, 2 of 6 frames;"):
+        DiskSink(tmp_path / "cut", MANIFEST)
+
+
+def test_a_shard_that_cannot_be_written_leaves_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(arrays: object, path: Path) -> None:
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full_disk)
+    with pytest.raises(RequestError, match="No space left on device; name another folder"):
+        write(tmp_path / "t")
+    assert os.listdir(tmp_path / "t") == ["manifest.json"]
+
+
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("x")
     with pytest.raises(RequestError, match="can't write the trace to"):

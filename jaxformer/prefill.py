@@ -1,0 +1,130 @@
+"""Prefill: block after block, each over the whole prompt, chunk by chunk.
+
+So there is one small program per layer kind to compile, not one of the whole depth; and on a CPU,
+which multiplies in float32, the weights of a block are widened once for all chunks, into room that
+every block uses again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxformer.attention import PADDING_ID
+from jaxformer.cache import Cache, LayerCache, advanced, empty_cache, layer_memory
+from jaxformer.config import Config, LayerKind
+from jaxformer.layers import embed
+from jaxformer.model import block, head
+from jaxformer.params import BlockParams, MlpParams, Params
+from jaxformer.programs import program
+from jaxformer.rows import Rows
+
+
+def prefill(
+    params: Params, tokens: Int[np.ndarray, "B T"], config: Config, capacity: int, chunk: int
+) -> tuple[Float[Array, "B 1 V"], Cache]:
+    """Logits after the last token of left-padded prompts, and the cache that holds them."""
+    batch, length = tokens.shape
+    empty = empty_cache(config, batch, capacity, params.embedding.dtype, packed=True)
+    start_chunk = program(_start, config)
+    widen = program(_widen, config, donate=("room",), keep_unused=True)
+    run_block = program(_block, config, static=("config", "kind"), donate=("layer",))
+    run_head = program(_head, config, static=("config",))
+
+    moment = dataclasses.replace(empty, layers=())
+    streams, moments = [], []
+    for start in range(0, length, chunk):
+        given = jnp.asarray(tokens[:, start : start + chunk])
+        x, positions, valid, following = start_chunk(params.embedding, given, moment)
+        streams.append(x)
+        moments.append((positions, valid, moment))
+        moment = following
+
+    room, layers = None, []
+    for kind, weights, layer in zip(config.layer_kinds, params.blocks, empty.layers, strict=True):
+        if widening_pays(weights, batch * min(chunk, length)):
+            narrow = _matrices(weights)
+            room = widen(_room(narrow) if room is None else room, narrow)
+            weights = _with_matrices(weights, room)
+        for i, (positions, valid, before) in enumerate(moments):
+            streams[i], layer = run_block(
+                weights, streams[i], positions, valid, layer, before.positions[kind], before.time,
+                config=config, kind=kind,
+            )  # fmt: skip
+        layers.append(layer)
+    logits = run_head(params.final_norm, params.embedding, streams[-1], config=config)
+    return logits, dataclasses.replace(moment, layers=tuple(layers))
+
+
+def widening_pays(weights: BlockParams, vectors: int) -> bool:
+    """A CPU would widen these bfloat16 weights itself, for every product again."""
+    return jax.default_backend() == "cpu" and all(
+        isinstance(m, Rows) and m.dtype.itemsize == 2 and m.form(vectors) == "dot"
+        for m in _matrices(weights)
+    )
+
+
+def _matrices(weights: BlockParams) -> list[Any]:
+    attn, mlp = weights.attn, weights.mlp
+    return [attn.query, attn.key_value, attn.output, mlp.gating, mlp.output]
+
+
+def _with_matrices(weights: BlockParams, matrices: list[Any]) -> BlockParams:
+    query, key_value, output, gating, mlp_output = matrices
+    return dataclasses.replace(
+        weights,
+        attn=dataclasses.replace(weights.attn, query=query, key_value=key_value, output=output),
+        mlp=MlpParams(gating, mlp_output),
+    )
+
+
+def _room(matrices: list[Any]) -> list[Any]:
+    zeros: list[Any] = jax.tree.map(lambda w: jnp.zeros(w.shape, jnp.float32), matrices)
+    return zeros
+
+
+def _start(
+    embedding: jax.Array | Rows, tokens: Int[Array, "B T"], moment: Cache
+) -> tuple[Float[Array, "B T D"], Int[Array, "B T"], Bool[Array, "B T"], Cache]:
+    """A chunk's residual stream, positions and valid tokens; and the moment after it."""
+    valid = tokens != PADDING_ID
+    positions = moment.counts[:, None] + jnp.cumsum(valid, axis=-1) - 1
+    return embed(embedding, tokens), positions, valid, advanced(moment, (), positions, valid)
+
+
+def _widen(room: list[Any], matrices: list[Any]) -> list[Any]:
+    """The matrices in float32, in the memory of `room`: new memory costs more than the widening."""
+    del room
+    wide: list[Any] = jax.tree.map(lambda w: w.astype(jnp.float32), matrices)
+    return wide
+
+
+def _block(
+    weights: BlockParams,
+    x: Float[Array, "B T D"],
+    positions: Int[Array, "B T"],
+    valid: Bool[Array, "B T"],
+    layer: LayerCache,
+    stored: Int[Array, "B S"],
+    time: Int[Array, ""],
+    *,
+    config: Config,
+    kind: LayerKind,
+) -> tuple[Float[Array, "B T D"], Any]:
+    memory = layer_memory(layer, stored, time, kind)
+    return block(weights, x, positions, valid, config, kind, memory=memory)
+
+
+def _head(
+    final_norm: Float[Array, " D"],
+    embedding: Float[Array, "V D"] | Rows,
+    x: Float[Array, "B T D"],
+    *,
+    config: Config,
+) -> Float[Array, "B 1 V"]:
+    return head(final_norm, embedding, x[:, -1:], config)

@@ -1,0 +1,105 @@
+"""What the page draws, in columns: small for tens of thousands of rows, quick to read.
+
+Figures of all taps are one document. Profiles, of which few are looked at, follow in pieces that
+the page unpacks when a tap of theirs is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from parity.comparison import Comparison
+from parity.report.inert import one_line
+
+# Taps per piece of profiles: small enough to be unpacked between two frames.
+PIECE = 64
+_WORDS = ("index", "tap", "block", "status", "reason", "profile", "max_abs_at")
+# Shown as they are: of these, every digit counts.
+_EXACT = ("reference_at_max", "ours_at_max")
+_DIGITS = 6
+# Of what is only drawn: a chart 400 pixels wide shows no more.
+_DRAWN_DIGITS = 2
+
+
+@dataclass(frozen=True)
+class PageData:
+    """What is embedded, ready to be written as JSON.
+
+    Attributes:
+      overview: names, statuses and figures of all taps of all columns.
+      pieces: per column, lists of at most `PIECE` profiles, in the order of the column's taps.
+    """
+
+    overview: dict[str, Any]
+    pieces: list[list[list[Any]]]
+
+
+def page_data(
+    comparison: Comparison, causes: Mapping[str, Sequence[dict[str, Any]]] | None = None
+) -> PageData:
+    """Args: causes: by column, what explains its differences, as `explained` makes it."""
+    document = comparison.to_json()
+    names, statuses, reasons = _Numbers(), _Numbers(), _Numbers()
+    blocks: dict[int, int | None] = {}
+    columns, pieces = [], []
+    for column in document["columns"]:
+        rows = column["taps"]
+        taps = [names[row["tap"]] for row in rows]
+        blocks |= {tap: row["block"] for tap, row in zip(taps, rows, strict=True)}
+        figures = [key for key in rows[0] if key not in _WORDS] if rows else []
+        columns.append(
+            {
+                "name": one_line(column["name"]),
+                "taps": taps,
+                "status": [statuses[row["status"]] for row in rows],
+                "reason": [reasons[row["reason"]] for row in rows],
+                "at": [row["max_abs_at"] for row in rows],
+                "figures": {key: [_rounded(key, row[key]) for row in rows] for key in figures},
+                "causes": list((causes or {}).get(column["name"], ())),
+            }
+        )
+        profiles = [_drawn(row["profile"]) for row in rows]
+        pieces.append([profiles[i : i + PIECE] for i in range(0, len(profiles), PIECE)])
+    overview = {
+        "piece": PIECE,
+        "taps": [one_line(name) for name in names.values],
+        "blocks": [blocks[tap] for tap in range(len(names.values))],
+        "statuses": statuses.values,
+        "reasons": [one_line(reason) for reason in reasons.values],
+        "columns": columns,
+    }
+    return PageData(overview, pieces)
+
+
+class _Numbers:
+    """Numbers for words in the order in which they are first met."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def __getitem__(self, word: str) -> int:
+        return self._numbers.setdefault(word, len(self._numbers))
+
+    @property
+    def values(self) -> list[str]:
+        return list(self._numbers)
+
+
+def _drawn(part: Any) -> Any:
+    """A profile with its numbers rounded to what a chart can show."""
+    if isinstance(part, dict):
+        # Quantiles lie close to a diagonal: how close is what their chart shows.
+        return {k: v if k == "oracle_errors" else _drawn(v) for k, v in part.items()}
+    if isinstance(part, list):
+        return [_drawn(value) for value in part]
+    if isinstance(part, float):
+        return float(f"{part:.{_DRAWN_DIGITS - 1}e}")
+    return part
+
+
+def _rounded(key: str, value: Any) -> Any:
+    if isinstance(value, float) and key not in _EXACT:
+        return float(f"{value:.{_DIGITS}g}")
+    return value
