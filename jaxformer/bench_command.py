@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jaxformer.cli import OK, Command, Progress, integer, one_of
 from jaxformer.config import FORMULATIONS, PRESETS
 from jaxformer.errors import UsageError
+from jaxformer.roofline import ENDINGS, draw_roofline
 
 if TYPE_CHECKING:
     from jaxformer.bench import Ceilings, Timing
@@ -35,6 +36,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--peers", default=",".join(_PEERS), help="which to run beside, or none (default: all)")
     add("--formulation", default="fast", help="|".join(FORMULATIONS))
     add("--dtype", default="bfloat16", help="bfloat16|float32 of ours and of the official model")
+    add("--plot", metavar="FILE", help="draw the roofline, as .png, .svg or .pdf")
 
 
 def _run(parsed: argparse.Namespace) -> int:
@@ -47,6 +49,8 @@ def _run(parsed: argparse.Namespace) -> int:
     one_of("--formulation", parsed.formulation, FORMULATIONS)
     one_of("--dtype", parsed.dtype, ("bfloat16", "float32"))
     one_of("--model", parsed.model, tuple(PRESETS))
+    if parsed.plot is not None:
+        one_of("the ending of --plot", Path(parsed.plot).suffix, ENDINGS)
     progress = Progress()
 
     import jax
@@ -95,7 +99,9 @@ def _run(parsed: argparse.Namespace) -> int:
     }
     print(_table(cells))
     print("\n".join(_utilisation(document)))
-    print(json.dumps(document))
+    print(json.dumps(document), flush=True)
+    if parsed.plot is not None:
+        draw_roofline(document, Path(parsed.plot))
     return OK
 
 

@@ -29,9 +29,12 @@ def run(folder: Path, *arguments: str) -> int:
     "peers", ["none", pytest.param("official,transformers-float32", marks=pytest.mark.matrix)]
 )
 def test_ceilings_come_first_and_one_document_last(
-    folder: Path, peers: str, capsys: pytest.CaptureFixture[str]
+    folder: Path, peers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(folder, "--prompt-lengths", "16,40", "--batch", "1,2", "--peers", peers) == 0
+    plot = tmp_path / "roofline.png"
+    shape = ("--prompt-lengths", "16,40", "--batch", "1,2")
+    assert run(folder, *shape, "--peers", peers, "--plot", str(plot)) == 0
+    assert plot.read_bytes().startswith(b"\x89PNG")
     first, *_, last = capsys.readouterr().out.splitlines()
     assert first.startswith("ceilings: read ")
     document = json.loads(last)
@@ -49,6 +52,7 @@ def test_ceilings_come_first_and_one_document_last(
         (["--prompt-lengths", "16,x"], "--prompt-lengths must be a whole number"),
         (["--batch", "0"], "--batch must be a whole number from 1"),
         (["--formulation", "slow"], "--formulation must be one of exact, fast"),
+        (["--plot", "roofline.gif"], "the ending of --plot must be one of .png, .svg, .pdf"),
     ],
 )
 def test_bad_input_is_one_clear_line(

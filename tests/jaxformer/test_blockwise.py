@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cases import SHORT
 
-from jaxformer.blockwise import BLOCK, pays
+from jaxformer.blockwise import BLOCK, block_size, pays
 from jaxformer.cache import cached_forward, empty_cache
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.layout import laid_out
@@ -92,10 +92,13 @@ def test_nothing_of_the_size_of_all_queries_times_all_keys_exists(params: Params
     assert max(int(np.prod(shape)) for _, shape in primitives(direct.jaxpr)) >= (8 * BLOCK) ** 2
 
 
-def test_one_query_is_worth_no_loop_over_few_keys() -> None:
-    assert not pays(1, 2 * BLOCK)
-    assert pays(2, 2 * BLOCK)
-    assert not pays(BLOCK, BLOCK)
+def test_one_query_takes_few_keys_at_once_and_of_many_what_divides_them() -> None:
+    assert pays(1, 1)
+    assert [block_size(1, slots) for slots in (40, 1024, 4096, 2304, 1100)] == [
+        40, 1024, 1024, BLOCK, BLOCK,
+    ]  # fmt: skip
+    assert [pays(2, slots) for slots in (BLOCK, 2 * BLOCK)] == [False, True]
+    assert block_size(2, 4096) == BLOCK
 
 
 def test_rows_are_laid_out_once(params: Params) -> None:

@@ -1,0 +1,71 @@
+"""Prefill block by block: what the whole model at once would say, and the same cache."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import SHORT, talkative
+
+from jaxformer.cache import cached_forward, empty_cache
+from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
+from jaxformer.config import Config
+from jaxformer.layout import laid_out
+from jaxformer.params import Params
+from jaxformer.prefill import prefill, widening_pays
+from jaxformer.sampling import most_likely
+
+CAPACITY = 48
+
+
+def model(dtype: str, formulation: str) -> tuple[Params, Config]:
+    params = talkative(synthetic_params(SHORT, 0, dtype))
+    config = SHORT.with_numerics(formulation=formulation)
+    return (laid_out(params) if formulation == "fast" else params), config
+
+
+@pytest.mark.parametrize("formulation", ["exact", "fast"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_prompt_in_chunks_is_the_prompt_in_one(dtype: str, formulation: str) -> None:
+    params, config = model(dtype, formulation)
+    tokens = synthetic_tokens(config, 2, 40, 0)
+    tokens[1, :5] = 0  # a shorter row
+    whole = jax.jit(cached_forward, static_argnames=("config", "last_only"))
+    empty = empty_cache(config, 2, CAPACITY, dtype)
+    expected, cache = whole(params, jnp.asarray(tokens), empty, config, last_only=True)
+    for chunk in (8, 64):
+        logits, filled = prefill(params, tokens, config, CAPACITY, chunk)
+        assert logits.shape == expected.shape
+        # Rounded, or summed, in other places: a few units in the last place.
+        close = {"rtol": 0, "atol": float(8 * jnp.finfo(dtype).eps * jnp.abs(expected).max())}
+        np.testing.assert_allclose(
+            *(np.asarray(x, np.float32) for x in (logits, expected)), **close
+        )
+        assert int(filled.time) == int(cache.time) == 40
+        np.testing.assert_array_equal(filled.counts, cache.counts)
+        for kind, positions in cache.positions.items():
+            np.testing.assert_array_equal(filled.positions[kind], positions)
+
+
+def test_bfloat16_rows_are_widened_for_many_vectors_and_nothing_else_is() -> None:
+    rows, _ = model("bfloat16", "fast")
+    assert widening_pays(rows.blocks[0], 512)
+    assert not widening_pays(rows.blocks[0], 2)
+    assert not widening_pays(model("float32", "fast")[0].blocks[0], 512)
+    assert not widening_pays(model("bfloat16", "exact")[0].blocks[0], 512)
+
+
+def test_widened_once_or_by_every_product_the_bits_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    params, config = model("bfloat16", "fast")
+    tokens = synthetic_tokens(config, 1, 80, 0)
+    once, _ = prefill(params, tokens, config, 96, 40)
+    monkeypatch.setattr("jaxformer.prefill.widening_pays", lambda *_: False)
+    every, _ = prefill(params, tokens, config, 96, 40)
+    np.testing.assert_array_equal(*(np.asarray(x).view(np.uint16) for x in (once, every)))
+
+
+@pytest.mark.parametrize("size", [16, 15, 1])  # in two levels, or in one
+def test_of_equal_logits_the_first_is_taken(size: int) -> None:
+    logits = np.random.default_rng(0).integers(0, 4, (50, size)).astype(np.float32)
+    np.testing.assert_array_equal(most_likely(jnp.asarray(logits)), logits.argmax(axis=-1))
