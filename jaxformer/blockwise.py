@@ -117,7 +117,7 @@ def _attend(
         jnp.zeros((*shape, width), wide),
     )
     first, last = blocks
-    if last == first + 1 if isinstance(last, int) else False:
+    if isinstance(last, int) and last == first + 1:
         _, total, mixed = step(jnp.int32(first), start)
     else:
         _, total, mixed = jax.lax.fori_loop(first, last, step, start)

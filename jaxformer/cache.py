@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, UInt16
 
-from jaxformer.attention import PADDING_ID, Keys, Memory
+from jaxformer.attention import PADDING_ID, Keys, Memory, positions_of
 from jaxformer.config import Config, LayerKind
 from jaxformer.layers import embed
 from jaxformer.model import block, depth_of, head
@@ -103,7 +103,6 @@ def cached_forward(
     valid: Bool[Array, "B T"] | None = None,
     tap: Tap = no_tap,
     blocks: int | None = None,
-    last_only: bool = False,
 ) -> tuple[jax.Array, Cache]:
     """`model.forward` of the next T tokens, which also see what the cache holds.
 
@@ -112,7 +111,6 @@ def cached_forward(
         error under jit, it would land elsewhere.
       valid: which tokens are real; by default all but the padding id. Padding comes before the
         first valid token of a row, or after its last; what is returned for it means nothing.
-      last_only: logits of the last token alone, [B 1 V].
 
     Returns:
       What `forward` returns, with [B T N S] over slots at `attn.probs`; and the cache with these
@@ -120,7 +118,7 @@ def cached_forward(
     """
     depth = depth_of(params, config, blocks)
     valid = tokens != PADDING_ID if valid is None else valid
-    positions = cache.counts[:, None] + jnp.cumsum(valid, axis=-1) - 1
+    positions = next_positions(cache, valid)
     x = tap("embed", embed(params.embedding, tokens))
     layers = []
     for i in range(depth):
@@ -130,8 +128,13 @@ def cached_forward(
         x, layer = block(params.blocks[i], x, positions, valid, config, kind, named, memory)
         layers.append(layer)
     if depth == config.num_blocks:
-        x = head(params.final_norm, params.embedding, x[:, -1:] if last_only else x, config, tap)
+        x = head(params.final_norm, params.embedding, x, config, tap)
     return x, advanced(cache, tuple(layers), positions, valid)
+
+
+def next_positions(cache: Cache, valid: Bool[Array, "B T"]) -> Int[Array, "B T"]:
+    """Positions of the next T tokens among the valid ones of their rows, counted on."""
+    return cache.counts[:, None] + positions_of(valid)
 
 
 def layer_memory(

@@ -16,7 +16,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxformer.attention import PADDING_ID
-from jaxformer.cache import Cache, LayerCache, advanced, empty_cache, layer_memory
+from jaxformer.cache import (
+    Cache,
+    LayerCache,
+    advanced,
+    empty_cache,
+    layer_memory,
+    next_positions,
+)
 from jaxformer.config import Config, LayerKind
 from jaxformer.layers import embed
 from jaxformer.model import block, head
@@ -28,7 +35,16 @@ from jaxformer.rows import Rows
 def prefill(
     params: Params, tokens: Int[np.ndarray, "B T"], config: Config, capacity: int, chunk: int
 ) -> tuple[Float[Array, "B 1 V"], Cache]:
-    """Logits after the last token of left-padded prompts, and the cache that holds them."""
+    """Run the prompts, chunk by chunk, into an empty cache.
+
+    Args:
+      tokens: padded on the left with id 0.
+      capacity: of the cache, in tokens: at least T, and as many more as will be decoded.
+      chunk: tokens of a row that run together.
+
+    Returns:
+      Logits after the last token of each row, in the parameters' dtype, and the cache, packed.
+    """
     batch, length = tokens.shape
     empty = empty_cache(config, batch, capacity, params.embedding.dtype, packed=True)
     start_chunk = program(_start, config)
@@ -62,7 +78,11 @@ def prefill(
 
 
 def widening_pays(weights: BlockParams, vectors: int) -> bool:
-    """A CPU would widen these bfloat16 weights itself, for every product again."""
+    """A CPU would widen these bfloat16 weights itself, for every product again.
+
+    Args:
+      vectors: how many are multiplied together, B times a chunk.
+    """
     return jax.default_backend() == "cpu" and all(
         isinstance(m, Rows) and m.dtype.itemsize == 2 and m.form(vectors) == "dot"
         for m in _matrices(weights)
@@ -93,7 +113,7 @@ def _start(
 ) -> tuple[Float[Array, "B T D"], Int[Array, "B T"], Bool[Array, "B T"], Cache]:
     """A chunk's residual stream, positions and valid tokens; and the moment after it."""
     valid = tokens != PADDING_ID
-    positions = moment.counts[:, None] + jnp.cumsum(valid, axis=-1) - 1
+    positions = next_positions(moment, valid)
     return embed(embedding, tokens), positions, valid, advanced(moment, (), positions, valid)
 
 

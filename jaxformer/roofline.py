@@ -6,8 +6,6 @@ Williams, Waterman and Patterson, "Roofline: an insightful visual performance mo
 from __future__ import annotations
 
 import itertools
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,21 +201,12 @@ def _save(figure: Figure, path: Path) -> None:
         ".svg": {"Date": None, "Creator": None},
         ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     }[path.suffix]
-    part = None
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".plot-", dir=path.parent)
-        os.close(handle)
-        part = Path(name)
         figure.savefig(part, dpi=300, metadata=nothing)
-        part.chmod(0o666 & ~_umask())
         part.replace(path)
     except OSError as error:
-        if part is not None:
-            part.unlink(missing_ok=True)
-        raise UsageError(f"can't write {path}: {error.strerror or error}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        part.unlink(missing_ok=True)
+        raise UsageError(
+            f"can't write {path}: {error.strerror or error}; name another file"
+        ) from error

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from parity.profile import stride
+
 # A share of elements farther from the truth than chance would have it less often than this.
 FALSE_ALARM = 1e-6
 # Each rounding of the reference may be accompanied by one more of the same size, which doubles the
 # variance of the error.
 TOLERATED_RATIO = math.sqrt(2)
-
-
 # Of that many elements, each standing for as many others, the errors are ranked: sorting all would
 # take longer than everything else here.
 _RANKED = 1 << 13
@@ -96,10 +96,8 @@ def accuracy(truth: np.ndarray, reference: np.ndarray, ours: np.ndarray) -> Accu
 
 
 def error_quantiles(truth: np.ndarray, reference: np.ndarray, ours: np.ndarray) -> ErrorQuantiles:
-    """Args: of one dtype, flat, finite and of at least one element."""
-    step = -(-truth.size // _RANKED)
-    while math.gcd(step, truth.size) > 1:  # so that every channel is visited
-        step += 1
+    """Of results against a truth: arrays of one dtype, flat, finite, of at least one element."""
+    step = stride(truth.size, truth.size, _RANKED)
     shares = np.linspace(0, 1, _QUANTILES)
     own, theirs = (
         tuple(np.quantile(x[::step] - truth[::step], shares).tolist()) for x in (ours, reference)

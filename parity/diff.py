@@ -28,7 +28,7 @@ class DiffSink:
     Args:
       unavailable: taps that a side can't yield, each with the reason.
       on_difference: called with name, reference's and own array of each tap whose bits differ.
-      profiled: also keep the shape of each difference.
+      profiled: also keep the shape of each difference, for reports.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class DiffSink:
         unavailable: Mapping[str, str] | None = None,
         on_difference: Callable[[str, np.ndarray, np.ndarray], None] | None = None,
         *,
-        profiled: bool = True,
+        profiled: bool = False,
     ) -> None:
         self._reference = reference
         self._unavailable = dict(unavailable or {})
@@ -108,7 +108,7 @@ def diff_traces(
       RequestError: they are of other tokens, weights or models, or have no tap in common.
     """
     check_comparable(reference.manifest, ours.manifest)
-    sink = DiffSink(reference)
+    sink = DiffSink(reference, profiled=True)
     sink.begin(ours.specs)
     for frame in ours.frames():
         sink.put(frame)

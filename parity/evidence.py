@@ -86,7 +86,7 @@ class Evidence:
             for name, free in self._accuracies(candidate).items():
                 taps[name] = dataclasses.replace(taps[name], accuracy=free)
         if "blocks" in self._scopes:
-            for name, local in self._run(candidate, "blocks", _sink(self.control("blocks"))):
+            for name, local in self._run(candidate, "blocks", DiffSink(self.control("blocks"))):
                 if name in taps:
                     taps[name] = dataclasses.replace(taps[name], local=local)
         if "taps" in self._scopes:
@@ -137,7 +137,7 @@ class Evidence:
             if name in truth:
                 found[name] = accuracy(truth[name], reference, ours)
 
-        candidate.run(_sink(self._reference, on_difference))
+        candidate.run(DiffSink(self._reference, None, on_difference))
         return found
 
     def _stage_errors(self, candidate: FunctionSource) -> dict[str, StageError]:
@@ -146,7 +146,7 @@ class Evidence:
         def on_difference(name: str, reference: np.ndarray, ours: np.ndarray) -> None:
             different[name] = (reference, ours)
 
-        sink = _sink(self.control("taps"), on_difference)
+        sink = DiffSink(self.control("taps"), None, on_difference)
         errors = {name: StageError(metrics) for name, metrics in self._run(candidate, "taps", sink)}
         if self._oracle is None or self._dtype is None:
             return errors
@@ -202,12 +202,6 @@ class Evidence:
             values = self._oracle.on(stage, self._reference)
             self._truths[key] = values, self._bounds.on(stage, self._reference)
         return self._truths[key]
-
-
-def _sink(
-    reference: Trace, on_difference: Callable[[str, np.ndarray, np.ndarray], None] | None = None
-) -> DiffSink:
-    return DiffSink(reference, None, on_difference, profiled=False)
 
 
 def _same_stage(stages: Sequence[Stage], stage: Stage) -> Stage | None:

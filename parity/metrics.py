@@ -96,7 +96,7 @@ def compare_arrays(reference: np.ndarray, ours: np.ndarray) -> Metrics:
     if all(equal):
         ulp = 0 if is_float else None
         return Metrics(size=reference.size, max_ulp=ulp, p99_ulp=ulp)
-    sums = _Sums(ulps=np.empty(reference.size if is_float else 0, _bits(flat[0]).dtype))
+    sums = _Sums(ulps=np.empty(reference.size if is_float else 0, bits(flat[0]).dtype))
     for chunk, same in zip(chunks, equal, strict=True):
         _add_chunk(sums, flat[0][chunk], flat[1][chunk], chunk.start, same)
     return _finish(sums, reference, flat[0], flat[1])
@@ -110,7 +110,7 @@ def _add_chunk(
     where: np.ndarray | None = None
     mismatched = 0
     if not same:
-        differs = _bits(reference) != _bits(ours)
+        differs = bits(reference) != bits(ours)
         mismatched = int(np.count_nonzero(differs))
         # Where most differ, gathering those would cost more than the zero errors of the rest.
         where = None if 4 * mismatched > reference.size else np.flatnonzero(differs)
@@ -137,7 +137,7 @@ def _add_nonfinite_chunk(sums: _Sums, reference: np.ndarray, ours: np.ndarray, s
     wide = [array.astype(np.float64) for array in (reference, ours)]
     finite = np.isfinite(wide[0]) & np.isfinite(wide[1])
     both_nan = np.isnan(wide[0]) & np.isnan(wide[1])
-    differs = _bits(reference) != _bits(ours)
+    differs = bits(reference) != bits(ours)
     sums.finite += int(np.count_nonzero(finite))
     sums.nonfinite += int(np.count_nonzero(differs & ~finite))
     sums.nan_payload += int(np.count_nonzero(differs & both_nan))
@@ -223,7 +223,7 @@ def ulp_distance(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) ->
     of one sign the bits' difference is the distance, and of two signs the magnitudes' sum. NaNs
     have no place in that order: their distance is meaningless.
     """
-    bits_a, bits_b = _bits(a), _bits(b)
+    bits_a, bits_b = bits(a), bits(b)
     distance = np.maximum(bits_a, bits_b, out=out)
     distance -= np.minimum(bits_a, bits_b)
     magnitude_bits = np.iinfo(bits_a.dtype).max >> 1
@@ -257,7 +257,7 @@ def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     return bool((a.view(wide) == b.view(wide)).all())
 
 
-def _bits(x: np.ndarray) -> np.ndarray:
+def bits(x: np.ndarray) -> np.ndarray:
     return x.view(f"u{x.dtype.itemsize}")
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from parity.metrics import ulp_distance
+from parity.metrics import bits, ulp_distance
 
 # Elements looked at one by one: their cost stays below that of the figures of a large array.
 _LIMIT = 1 << 17
@@ -95,7 +95,7 @@ def profile(
     """
     shape = reference.shape
     a, b = (np.ascontiguousarray(array).reshape(-1) for array in (reference, ours))
-    sampled = _stride(mismatched, a.size)
+    sampled = stride(mismatched, a.size, _LIMIT)
     where = _differing(a, b, sampled)
     if not where.size:  # all lie between the steps
         sampled, where = 1, _differing(a, b, 1)
@@ -105,7 +105,7 @@ def profile(
     error = np.abs(wide_new - wide_old)
     finite = np.isfinite(error)
     distances = ulp_distance(old[finite], new[finite]) if reference.dtype.kind in "fV" else None
-    counted = max(sampled, _stride(a.size, a.size))
+    counted = max(sampled, stride(a.size, a.size, _LIMIT))
     every = np.abs(a[::counted].astype(np.float64))
     return Profile(
         sampled,
@@ -119,12 +119,15 @@ def profile(
 
 
 def _differing(a: np.ndarray, b: np.ndarray, step: int) -> np.ndarray:
-    return np.flatnonzero(_bits(a)[::step] != _bits(b)[::step]) * step
+    return np.flatnonzero(bits(a)[::step] != bits(b)[::step]) * step
 
 
-def _stride(wanted: int, size: int) -> int:
-    """The smallest step that visits at most about `_LIMIT` of the wanted, and every channel."""
-    step = -(-wanted // _LIMIT)
+def stride(wanted: int, size: int, limit: int) -> int:
+    """A step through `size` elements that visits at most `limit` of the wanted, and every channel.
+
+    Elements to be visited are taken to lie anywhere; the step has no divisor in common with `size`.
+    """
+    step = -(-wanted // limit)
     while math.gcd(step, size) > 1:
         step += 1
     return step
@@ -189,7 +192,3 @@ def _by_token(where: np.ndarray, error: np.ndarray, shape: tuple[int, ...]) -> T
         tuple(map(tuple, mismatched.tolist())),
         tuple(map(tuple, largest.reshape(rows, cells).tolist())),
     )
-
-
-def _bits(x: np.ndarray) -> np.ndarray:
-    return x.view(f"u{x.dtype.itemsize}")

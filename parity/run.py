@@ -94,7 +94,7 @@ def compare_candidate(
     progress(f"{candidate.name}: compiling")
     specs = source.prepare()
     progress(f"{candidate.name}: running and comparing, {len(specs)} taps")
-    sink = DiffSink(reference, {**unavailable, **source.unavailable})
+    sink = DiffSink(reference, {**unavailable, **source.unavailable}, profiled=True)
     source.run(counted(sink, progress))
     column = sink.column(candidate.name, candidate.fields)
     if not column.compared:

@@ -7,7 +7,6 @@ that is killed leaves what stood there, and the next run says how far that one c
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from parity.report.draft import Draft, clear_up
 from parity.report.plots import PICTURES, draw_pictures
 from parity.report.summary import summary
 from parity.report.table import csv_table
+from parity.report.text import json_text
 
 # All that a report may hold; a picture is there only where its figures are.
 FILES = (
@@ -129,10 +129,7 @@ def write_files(
         # A name from the command line may hold bytes that were no text.
         (folder / name).write_text(text(), encoding="utf-8", errors="backslashreplace")
 
-    def document() -> str:
-        return json.dumps(comparison.to_json(), indent=1, allow_nan=False) + "\n"
-
-    write("comparison.json", document)
+    write("comparison.json", lambda: json_text(comparison) + "\n")
     write("blocks.csv", lambda: csv_table(comparison))
     write("taps.csv", lambda: comparison.to_frame().to_csv(index=False, lineterminator="\n"))
     stage("drawing pictures")

@@ -9,7 +9,7 @@ from parity.comparison import Comparison
 from parity.report.inert import code, code_block, escaped
 from parity.report.plots import Pictures
 from parity.report.table import block_rows, markdown_table
-from parity.report.text import verdict, verdict_lines, verified_line
+from parity.report.text import headline, verdict, verdict_lines, verified_line
 
 # A longer table is folded.
 _LONG = 30
@@ -29,7 +29,7 @@ def summary(comparison: Comparison, pictures: Pictures | None = None) -> str:
       pictures: those that stand beside the summary; None for none.
     """
     parts: list[list[str]] = [
-        [f"**{headline(comparison)}**"],
+        [f"**{first_line(comparison)}**"],
         [escaped(verified_line(comparison)), "", _what(comparison)],
         _environment(comparison),
         code_block(verdict_lines(comparison), "text"),
@@ -43,13 +43,10 @@ def summary(comparison: Comparison, pictures: Pictures | None = None) -> str:
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def headline(comparison: Comparison) -> str:
+def first_line(comparison: Comparison) -> str:
     """The verdict on the column under test, in one line of Markdown."""
     ours = comparison.columns[0]
-    says = "Parity holds" if comparison.holds else "Parity does not hold"
-    if comparison.holds and not comparison.exact:
-        says += ", up to rounding"
-    return f"{says}: {escaped(ours.name)} {escaped(verdict(ours))}"
+    return f"{headline(comparison)}: {escaped(ours.name)} {escaped(verdict(ours))}"
 
 
 def _what(comparison: Comparison) -> str:

@@ -16,7 +16,7 @@ _NAMED_SKIPPED = 1
 def render(comparison: Comparison, form: str, width: int = WIDTH) -> str:
     """The comparison as `table`, `markdown`, `csv` or `json`; a table is folded at the width."""
     if form == "json":
-        return json.dumps(comparison.to_json(), indent=1, allow_nan=False)
+        return json_text(comparison)
     if form == "csv":
         return csv_table(comparison).rstrip("\n")
     tables = [markdown_table(comparison).splitlines()] if form == "markdown" else None
@@ -41,6 +41,28 @@ def parts(
         ("notes", [*map(one_line, comparison.notes)]),
     ]
     return [(kind, lines) for kind, lines in found if lines]
+
+
+def headline(comparison: Comparison) -> str:
+    """The verdict on the column under test, in a few words."""
+    words = "Parity holds" if comparison.holds else "Parity does not hold"
+    return f"{words}, up to rounding" if comparison.holds and not comparison.exact else words
+
+
+def json_text(comparison: Comparison) -> str:
+    """`comparison.json`: a line per tap, so that it can be searched, and stays small."""
+    document = comparison.to_json()
+    columns = document.pop("columns")
+
+    def line(value: object) -> str:
+        return json.dumps(value, allow_nan=False)
+
+    shown = []
+    for column in columns:
+        taps = ",\n".join(f"   {line(tap)}" for tap in column.pop("taps"))
+        shown.append(f'  {line(column)[:-1]}, "taps": [\n{taps}\n  ]}}')
+    head = "".join(f" {line(name)}: {line(value)},\n" for name, value in document.items())
+    return f'{{\n{head} "columns": [\n' + ",\n".join(shown) + "\n ]\n}"
 
 
 def verified_line(comparison: Comparison) -> str:

@@ -23,6 +23,7 @@ from jaxformer.cache import (
     cached_forward,
     empty_cache,
     layer_memory,
+    next_positions,
 )
 from jaxformer.config import Config, LayerKind
 from jaxformer.layers import embed
@@ -95,7 +96,7 @@ def _stages(params: Params, tokens: jax.Array, config: Config, blocks: int) -> l
         def step(cache: Cache, given: Any, tap: Any) -> tuple[Cache, jax.Array]:
             token, x = given
             valid = token != PADDING_ID
-            positions = cache.counts[:, None] + jnp.cumsum(valid, axis=-1) - 1
+            positions = next_positions(cache, valid)
             memory = layer_memory(cache.layers[0], cache.positions[kind], cache.time, kind)
             x, layer = block(params, x, positions, valid, one, kind, tap, memory)
             layers: tuple[LayerCache, ...] = (layer,)

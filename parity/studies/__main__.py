@@ -71,10 +71,9 @@ def _einsum(out: Path, reduced: bool, progress: Callable[[str], None]) -> None:
     rows = einsum.measure(plan, progress)
     found = {"model": plan.model, "rows": [dataclasses.asdict(row) for row in rows]}
     with tempfile.TemporaryDirectory(prefix=".einsum.", dir=out) as draft:
-        names = ("einsum.png", "einsum.svg")
-        draw(rows, [Path(draft) / name for name in names])
-        for name in names:
-            os.replace(Path(draft) / name, out / name)
+        draw(rows, Path(draft) / "einsum")
+        for picture in Path(draft).iterdir():
+            os.replace(picture, out / picture.name)
     _write(out / "einsum.csv", csv_text(rows))
     _write(out / "summary.md", summary_text(rows))
     _write(out / "figures.json", _json({**found, "machine": machine()}))

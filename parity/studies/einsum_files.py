@@ -5,17 +5,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxformer.config import Gating
     from parity.studies.einsum import Row
-
-# Told apart in greyscale by marker and dash.
-_STYLES = {"fused": ("o", "-"), "split": ("s", "--"), "stacked": ("^", "-."),
-           "concatenated": ("D", ":")}  # fmt: skip
 
 
 def csv_text(rows: Sequence[Row]) -> str:
@@ -90,39 +86,33 @@ def errors_table(rows: Sequence[Row]) -> str:
     return _table(["dtype", "tokens", *formulations], lines)
 
 
-def draw(rows: Sequence[Row], paths: Iterable[Path]) -> None:
-    """Above, the share of elements that differ by length; below, the float32 error."""
-    import matplotlib
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Above, the share of elements that differ by length; below, the float32 error.
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    Written as `path`.png and `path`.svg.
+
+    Raises:
+      OSError: the disk is full.
+    """
+    from parity.report.plots.style import line_style, new_figure, save, styled
 
     lengths = list(dict.fromkeys(row.length for row in rows))
-    with matplotlib.rc_context({"svg.hashsalt": "parity"}):
-        figure, axes = pyplot.subplots(2, 1, sharex=True, figsize=(6, 5.6), layout="constrained")
-        share, error = axes
-        for number, dtype in enumerate(dict.fromkeys(row.dtype for row in rows)):
+    dtypes = list(dict.fromkeys(row.dtype for row in rows))
+    formulations = _formulations(rows)
+    with styled():
+        figure = new_figure(4.2)
+        share, error = figure.subplots(2, 1, sharex=True)
+        for number, dtype in enumerate(dtypes):
             own = [row for row in rows if (row.dtype, row.formulation) == (dtype, "stacked")]
+            shares = [row.default / row.elements for row in own]
             share.plot(
-                lengths,
-                [row.default / row.elements for row in own],
-                color=("0.15", "0.55")[number % 2],
-                marker="o^"[number % 2],
-                linestyle=("-", "--")[number % 2],
-                label=f"{dtype}, stacked",
+                lengths, shares, label=f"{dtype}, stacked", **line_style(number, len(dtypes))
             )
-        for number, formulation in enumerate(_formulations(rows)):
+        for number, formulation in enumerate(formulations):
             own = [r for r in rows if (r.dtype, r.formulation) == ("float32", formulation)]
-            marker, dash = _STYLES[formulation]
+            style = line_style(number, len(formulations))
             error.plot(
-                lengths,
-                [row.rel_l2 for row in own],
-                color="0.25",
-                marker=marker,
-                linestyle=dash,
-                markersize=9 - 2 * number,
-                markerfacecolor="white",
-                label=f"float32, {formulation}",
+                lengths, [row.rel_l2 for row in own], label=f"float32, {formulation}", **style
             )
         share.set_yscale("symlog", linthresh=1e-5)
         share.set_ylim(-3e-6, 3)
@@ -133,13 +123,9 @@ def draw(rows: Sequence[Row], paths: Iterable[Path]) -> None:
         error.set_xticks(lengths, [str(length) for length in lengths])
         error.minorticks_off()
         error.set_xlabel("tokens")
-        for panel in axes:
-            panel.grid(color="0.9", linewidth=0.6)
-            panel.legend(fontsize=8)
-        for path in paths:
-            own_metadata: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {}
-            figure.savefig(path, dpi=150, metadata=own_metadata)
-        pyplot.close(figure)
+        for panel in (share, error):
+            panel.legend()
+        save(figure, path)
 
 
 def _formulations(rows: Sequence[Row]) -> list[Gating]:

@@ -43,7 +43,7 @@ def whole(params: Params, tokens: np.ndarray) -> np.ndarray:
     return np.asarray(jax.jit(forward, static_argnums=2)(params, tokens, SHORT))
 
 
-step = jax.jit(cached_forward, static_argnums=3, static_argnames="last_only", donate_argnums=2)
+step = jax.jit(cached_forward, static_argnums=3, donate_argnums=2)
 
 
 def run(params: Params, tokens: np.ndarray, lengths: list[int], capacity: int) -> np.ndarray:
@@ -135,13 +135,6 @@ def test_local_layers_hold_no_more_than_the_window() -> None:
     cache: Cache = empty_cache(SHORT, 3, 100, "bfloat16")
     slots = [layer.key.shape[1] for layer in cache.layers]
     assert slots == [SHORT.window if kind == "local" else 100 for kind in SHORT.layer_kinds]
-
-
-def test_the_last_logits_alone_are_the_same(params: Params, tokens: np.ndarray) -> None:
-    cache = empty_cache(SHORT, 2, LENGTH, jnp.float64)
-    last, _ = step(params, jnp.asarray(tokens), cache, SHORT, last_only=True)
-    assert last.shape == (2, 1, SHORT.vocab_size)
-    assert_equal_but_for_rounding(np.asarray(last), run(params, tokens, [LENGTH], LENGTH)[:, -1:])
 
 
 @pytest.mark.parametrize(("batch", "capacity"), [(0, 4), (1, 0), (1, -3)])

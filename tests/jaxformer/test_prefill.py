@@ -29,9 +29,10 @@ def test_a_prompt_in_chunks_is_the_prompt_in_one(dtype: str, formulation: str) -
     params, config = model(dtype, formulation)
     tokens = synthetic_tokens(config, 2, 40, 0)
     tokens[1, :5] = 0  # a shorter row
-    whole = jax.jit(cached_forward, static_argnames=("config", "last_only"))
+    whole = jax.jit(cached_forward, static_argnames="config")
     empty = empty_cache(config, 2, CAPACITY, dtype)
-    expected, cache = whole(params, jnp.asarray(tokens), empty, config, last_only=True)
+    every, cache = whole(params, jnp.asarray(tokens), empty, config)
+    expected = every[:, -1:]
     for chunk in (8, 64):
         logits, filled = prefill(params, tokens, config, CAPACITY, chunk)
         assert logits.shape == expected.shape

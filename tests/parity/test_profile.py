@@ -169,12 +169,12 @@ def sink_row(reference: np.ndarray, ours: np.ndarray, **options: bool) -> Profil
 
 def test_comparing_profiles_what_differs_by_the_tokens_of_the_run() -> None:
     reference = np.zeros((2, 3, 4), np.float32)
-    found = sink_row(reference, reference + 1)
+    found = sink_row(reference, reference + 1, profiled=True)
     assert found is not None
     assert found.by_token is not None
     assert found.by_token.mismatched == ((4, 4, 4), (4, 4, 4))
-    assert sink_row(reference, reference.copy()) is None
-    assert sink_row(reference, reference + 1, profiled=False) is None
+    assert sink_row(reference, reference.copy(), profiled=True) is None
+    assert sink_row(reference, reference + 1) is None
 
 
 def test_a_profile_is_part_of_the_document_and_not_of_the_table() -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from parity.comparison import Column, Comparison
 from parity.report.inert import one_line
-from parity.report.text import details, verdict, verified_line
+from parity.report.text import details, headline, verdict, verified_line
 from parity.taps import COMPARED, TapDiff
 
 _FACTS = ("model", "blocks", "dtype", "tokens_shape", "numerics", "backend", "weights", "reference")
@@ -21,12 +21,6 @@ def _text(value: object) -> str:
     return escape(one_line(value))
 
 
-def title(comparison: Comparison) -> str:
-    """The verdict in three words."""
-    words = "Parity holds" if comparison.holds else "Parity does not hold"
-    return words if comparison.exact else f"{words}, up to rounding"
-
-
 def head(comparison: Comparison) -> str:
     """Verdict, verified fraction, a verdict per column, and what the run was."""
     manifest = comparison.manifest
@@ -36,7 +30,7 @@ def head(comparison: Comparison) -> str:
     held = "holds" if comparison.holds else "fails"
     return "\n".join(
         [
-            f'<h1 class="{held}">{_text(title(comparison))}</h1>',
+            f'<h1 class="{held}">{_text(headline(comparison))}</h1>',
             f'<p class="verified">{_text(verified_line(comparison))}</p>',
             '<ul class="verdicts">',
             *map(_verdict, comparison.columns),

@@ -17,8 +17,9 @@ from parity.comparison import Comparison
 from parity.report.inert import one_line
 from parity.report.page.causes import explained
 from parity.report.page.data import PageData, page_data
-from parity.report.page.head import head, title, worst_taps
+from parity.report.page.head import head, worst_taps
 from parity.report.page.packing import csp_hash, packed, packed_json
+from parity.report.text import headline
 
 if TYPE_CHECKING:
     from parity.explain.explanation import Explanation
@@ -39,7 +40,7 @@ def write_page(comparison: Comparison, explanation: Mapping[str, Explanation] | 
     library, library_packed = _library()
     name = one_line(comparison.manifest.get("model", "comparison"))
     return string.Template(_asset("page.html")).substitute(
-        title=escape(f"{title(comparison)}: {name}"),
+        title=escape(f"{headline(comparison)}: {name}"),
         policy=_policy(script, library),
         style=_asset("page.css"),
         head=head(comparison),

@@ -61,7 +61,7 @@ def draw(comparison: Comparison) -> Figure | str:
     decades = [a / 10**i for i in range(8) for a in ((1, 0.5, 0.2) if least > 1e-2 else (1,))]
     bar.set_ticks([share for share in decades if share >= least])
     bar.minorticks_off()
-    bar.set_label("share of elements that differ (white: none)")
+    bar.set_label("share that differs\n(white: none)")
     set_title(figure, comparison, title)
     return figure
 
