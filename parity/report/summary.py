@@ -119,5 +119,6 @@ def _versions(comparison: Comparison) -> list[str]:
     versions: dict[str, Any] = dict(comparison.manifest.get("versions") or {})
     manifest = comparison.manifest
     machine = [str(manifest[name]) for name in ("backend", "device") if manifest.get(name)]
-    known = [f"{name} {version}" for name, version in versions.items()] + machine
+    known = [f"{name} {version}" for name, version in versions.items()]
+    known += dict.fromkeys(machine)  # on a CPU both have one name
     return [f"Versions: {escaped(', '.join(known))}"] if known else []
