@@ -19,7 +19,6 @@ from jaxformer.generate import CHUNK, padded
 from jaxformer.params import Params
 from jaxformer.prefill import prefill
 from jaxformer.programs import program
-from jaxformer.sampling import most_likely
 
 _READ_BYTES = 1 << 28
 _MATMUL_SIZE = 2048
@@ -84,7 +83,7 @@ class Subject:
         capacity = -(-(rows.shape[1] + new) // CHUNK) * CHUNK
         start = time.perf_counter()
         logits, cache = prefill(self._params, rows, self._config, capacity, CHUNK)
-        token = most_likely(logits[:, -1])[:, None]
+        token = jnp.argmax(logits[:, -1], axis=-1)[:, None]
         token.block_until_ready()
         took = time.perf_counter() - start
         steps = []
@@ -99,7 +98,7 @@ class Subject:
 def _one(params: Params, token: jax.Array, cache: Cache, *, config: Config) -> Any:
     valid = jnp.ones_like(token, bool)
     logits, cache = cached_forward(params, token, cache, config, valid=valid)
-    return most_likely(logits[:, -1])[:, None], cache
+    return jnp.argmax(logits[:, -1], axis=-1)[:, None], cache
 
 
 def read_per_token(params: Params) -> int:

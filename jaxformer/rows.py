@@ -112,8 +112,9 @@ def _one(matrix: jax.Array, vector: jax.Array) -> jax.Array:
 def _flat(vectors: jax.Array) -> jax.Array:
     """The same values, truly in two axes.
 
-    XLA joins a reshape to the product behind it, whose inner loop then divides every index: five
-    times slower. It does not see that these two steps undo each other.
+    XLA joins a reshape to the product behind it, whose inner loop then divides every index: a
+    decoding step of 1B takes 127 ms instead of 115. It does not see that these steps undo each
+    other.
     """
     return jnp.pad(vectors, ((0, 0), (0, 1)))[:, :-1]
 

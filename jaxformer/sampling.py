@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import jax
@@ -45,25 +44,9 @@ def sample(logits: Float[Array, "B V"], keys: Array, sampling: Sampling) -> Int[
       keys: [B] JAX random keys, one per row, so that a row doesn't depend on its neighbours.
     """
     if sampling.temperature == 0:
-        return most_likely(logits)
+        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
     drawn = jax.vmap(jax.random.categorical)(keys, restricted(logits, sampling))
     return drawn.astype(jnp.int32)
-
-
-def most_likely(logits: Float[Array, "B V"]) -> Int[Array, " B"]:
-    """`argmax`, the first where several are equal, in two levels.
-
-    XLA on a CPU takes the index of a maximum element by element; a maximum alone it takes four
-    times as fast.
-    """
-    batch, vocabulary = logits.shape
-    width = math.isqrt(vocabulary)
-    if vocabulary % width:
-        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    rows = logits.reshape(batch, -1, width)
-    row = jnp.argmax(rows.max(axis=-1), axis=-1)
-    column = jnp.argmax(jnp.take_along_axis(rows, row[:, None, None], axis=1)[:, 0], axis=-1)
-    return (row * width + column).astype(jnp.int32)
 
 
 def restricted(logits: Float[Array, "B V"], sampling: Sampling) -> Float[Array, "B V"]:

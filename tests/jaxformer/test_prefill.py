@@ -12,7 +12,6 @@ from jaxformer.config import Config
 from jaxformer.layout import laid_out
 from jaxformer.params import Params
 from jaxformer.prefill import prefill, widening_pays
-from jaxformer.sampling import most_likely
 
 CAPACITY = 48
 
@@ -64,9 +63,3 @@ def test_widened_once_or_by_every_product_the_bits_are_the_same(
     monkeypatch.setattr("jaxformer.prefill.widening_pays", lambda *_: False)
     every, _ = prefill(params, tokens, config, 96, 40)
     np.testing.assert_array_equal(*(np.asarray(x).view(np.uint16) for x in (once, every)))
-
-
-@pytest.mark.parametrize("size", [16, 15, 1])  # in two levels, or in one
-def test_of_equal_logits_the_first_is_taken(size: int) -> None:
-    logits = np.random.default_rng(0).integers(0, 4, (50, size)).astype(np.float32)
-    np.testing.assert_array_equal(most_likely(jnp.asarray(logits)), logits.argmax(axis=-1))
