@@ -80,7 +80,7 @@ def without_checkout(text: str) -> str:
 
 
 def shown(cell: Any, *, exactly: bool) -> list[str]:
-    """What a cell shows; of a picture its kind, and of figures that may differ only their place."""
+    """What a cell shows; of a picture its kind, and where bits may differ what holds anywhere."""
     texts = []
     for output in cell.get("outputs", ()):
         data = output.get("data", {})
@@ -88,9 +88,9 @@ def shown(cell: Any, *, exactly: bool) -> list[str]:
         text = output.get("text", "") or (pictures or [data.get("text/plain", "")])[0]
         # Lines of the library move; those of the notebooks' own files are what is shown.
         texts.append(re.sub(r"((?:jaxformer|parity)/\S+\.py):\d+", r"\1", text))
-    return texts if exactly else [blurred(text) for text in texts]
+    return texts if exactly else [anywhere(text) for text in texts]
 
 
-def blurred(text: str) -> str:
-    """The text without numbers and layout, which follow the processor."""
-    return re.sub(r"[\d.,e+\-\s]+", " ", text)
+def anywhere(text: str) -> str:
+    """How the text begins, and what it says of `ours`: the rest follows the processor."""
+    return " ".join([*text.split()[:1], *re.findall(r"(?m)^ours +\w+", text)])
