@@ -67,7 +67,9 @@ def add_choice_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="synthetic[:SEED]|DIR",
         help="trained-like random weights (default: synthetic, of --seed), or a checkpoint folder",
     )
-    parser.add_argument("--tokens", metavar="2,818,…", help="token ids; ';' between rows")
+    parser.add_argument(
+        "--tokens", metavar="2,818,…", help="token ids, 0 for padding; ';' between rows"
+    )
     parser.add_argument(
         "--prompt", metavar="TEXT", action="append", help="text, as it is, after <bos>; repeatable"
     )
@@ -75,7 +77,10 @@ def add_choice_arguments(parser: argparse.ArgumentParser) -> None:
         "--tokenizer", metavar="PATH", help="tokenizer file or folder (default: in --weights)"
     )
     parser.add_argument(
-        "--seq-len", metavar="T", help=f"random tokens per row (default: {DEFAULT_LENGTH})"
+        "--seq-len",
+        metavar="T",
+        help=f"random tokens per row (default: {DEFAULT_LENGTH}); one can't see attention, a "
+        "sliding window shows past its length",
     )
     parser.add_argument("--batch", metavar="B", help="rows of random tokens (default: 1)")
     parser.add_argument("--seed", metavar="S", default="0", help="of tokens and weights")
@@ -84,7 +89,10 @@ def add_choice_arguments(parser: argparse.ArgumentParser) -> None:
         "--numerics", help="default|strict: as users compile, or without excess precision"
     )
     parser.add_argument(
-        "--taps", metavar="blocks|all|GLOB", default="all", help="which taps (default: all)"
+        "--taps",
+        metavar="blocks|all|GLOB,…",
+        default="all",
+        help="which taps (default: all); * also crosses dots",
     )
 
 

@@ -31,18 +31,20 @@ if TYPE_CHECKING:
     from parity.sources.references import Reference, ReferenceName
 
 _DESCRIPTION = """\
-Run jaxformer beside a reference on the same weights and tokens, and count, block by block, the
-elements of the residual stream whose bits differ: for jaxformer as it is, and for variants of its
-numerics. Exit status: 0 parity holds, 1 it does not, 2 the request was wrong."""
+Run jaxformer beside a reference on the same weights and tokens, and count,
+block by block, the elements of the residual stream whose bits differ: for
+jaxformer as it is, and for variants of its numerics.
+Exit status: 0 parity holds, 1 it does not, 2 the request was wrong."""
 
 _EPILOG = """\
 examples:
   python -m parity.compare --blocks 20
   python -m parity.compare --model gemma3-270m --dtype float32 --certify
-  python -m parity.compare --seq-len 64 --variant 'f32 norm:norm_dtype=float32'
-  python -m parity.record --out golden
-  python -m parity.compare --reference golden
-  python -m parity.compare --weights gemma-3-1b-it --prompt 'Why is the sky blue?'
+  python -m parity.compare --seq-len 700 --taps 'blocks.5.*'
+  python -m parity.compare --variant 'f32 norm:norm_dtype=float32' --no-variants
+  python -m parity.record --source flax --out golden      # on one machine
+  python -m parity.compare --reference golden             # on another
+  python -m parity.compare --weights gemma-3-1b-it --prompt 'Is the sky blue?'
   python -m parity.compare --reference flax,hf --dtype float32
   python -m parity.compare --cached --blocks 8"""
 
@@ -204,13 +206,14 @@ def _parser() -> Parser:
         "--oracle",
         metavar="auto|none|float32|float64",
         default="auto",
-        help="judge differences by the same formulas in a wider dtype (auto: float64)",
+        help="judge differences by the same formulas in a wider dtype (auto: float64; float32 is "
+        "quicker and sees less)",
     )
     parser.add_argument(
         "--repeat",
         metavar="K",
         default="0",
-        help="run each side K more times: the noise floor",
+        help="run each side K more times: the noise floor, 0 on a CPU",
     )
     parser.add_argument(
         "--check-weights",

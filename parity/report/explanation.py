@@ -62,10 +62,14 @@ def _cause(number: int, cause: Cause) -> list[str]:
 
 
 def shown(place: Location) -> str:
-    """A place by the last three parts of its path."""
+    """A place by the last three parts of its path, none of them outside of its package."""
     if not place.file:
         return "unknown place"
-    return f"{Path(*Path(place.file).parts[-3:])}:{place.line}"
+    path = Path(place.file)
+    tops = (folder for folder in path.parents if not (folder / "__init__.py").is_file())
+    top = next(tops, path.parent)
+    inside = path if top == path.parent else path.relative_to(top)
+    return f"{Path(*inside.parts[-3:])}:{place.line}"
 
 
 def _wrapped(text: str, indent: str = _INDENT) -> list[str]:

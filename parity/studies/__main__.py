@@ -18,8 +18,8 @@ from parity.errors import RequestError
 _DESCRIPTION = """\
 Run a case study and write its files: figures.json, tables and pictures.
 
-epsilon   an epsilon of 1e-5 in RMSNorm for 1e-6: Gemma 3 1B, 20 blocks, before and after
-einsum    the gating einsum in four formulations, by dtype and length: counts, and why"""
+epsilon   an epsilon of 1e-5 in RMSNorm for 1e-6, in 20 blocks of Gemma 3 1B
+einsum    the gating einsum in four formulations, by dtype and length, and why"""
 
 STUDIES = ("epsilon", "einsum")
 

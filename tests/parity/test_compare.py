@@ -10,6 +10,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import pandas as pd
 import pytest
+from documents_for_tests import KEPT, headings, phrases
 
 from parity import compare, record_command
 from parity.sources import inputs
@@ -200,6 +201,9 @@ def test_a_stacked_einsum_is_rounding_and_an_epsilon_is_not(
     assert "\nstacked  ROUNDING from blocks.0.mlp.gate\n" in out
     assert "\neps      DIVERGED at blocks.0." in out
     assert "another formula" in out
+    shown = (KEPT / "compare.txt").read_text(encoding="utf-8")
+    assert phrases(shown) - phrases(out) == set()
+    assert {"block", "elements", "ours", "local", "gain"} <= headings(shown) & headings(out)
     _, stacked, eps = json.loads(Path("r/comparison.json").read_text())["columns"]
     assert (stacked["diverged_at"], eps["diverged_at"][-4:]) == (None, "norm")
     taps = {tap["tap"]: tap for tap in stacked["taps"]}

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from documents_for_tests import KEPT, phrases
 
 import jaxformer.layers
 from parity.explain import __main__ as command
@@ -28,10 +29,12 @@ def test_the_einsum_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert command.main(arguments) == 1
     out = capsys.readouterr().out
     assert out.startswith("1 statement where ours departs\n")
-    assert f"jaxformer/layers.py:{line_of('BTD,NFD->NBTF')}\n" in out
+    assert f"\n  1  jaxformer/layers.py:{line_of('BTD,NFD->NBTF')}\n" in out
     assert "gm/nn/_layers.py:" in out
     assert "> return jnp.einsum(eqn, x, w)" in out
     assert "EXPLAINED(gating=fused)" in out
+    shown = (KEPT / "explain.txt").read_text(encoding="utf-8")
+    assert phrases(shown) - phrases(out) == set()
     told = out.split(" differ, by up to")[0].split()[-3:]
     assert run_of(tmp_path / "r.py") == f"{' '.join(told)} elements differ".replace("\n", " ")
 

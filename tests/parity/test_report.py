@@ -11,6 +11,8 @@ import pytest
 from parity.accuracy import Accuracy
 from parity.comparison import Column, Comparison
 from parity.diff import diff_arrays
+from parity.explain.location import Location
+from parity.report.explanation import shown
 from parity.report.files import ReportFolder
 from parity.report.inert import code, code_block, escaped, one_line
 from parity.report.plots import Pictures
@@ -240,3 +242,17 @@ def test_a_folder_given_up_leaves_no_parents(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), ReportFolder(tmp_path / "a" / "b" / "c"):
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_is_named_from_its_package_on(tmp_path: Path) -> None:
+    """Not by the folder that it was checked out into; a lone file by the folders around it."""
+    deep = tmp_path / "clone" / "ours" / "a" / "b"
+    deep.mkdir(parents=True)
+    for folder in (deep, *list(deep.parents)[:2]):
+        (folder / "__init__.py").touch()
+    places = {
+        tmp_path / "clone/ours/layers.py": "ours/layers.py:7",
+        deep / "layers.py": "a/b/layers.py:7",
+        Path("/home/x/work/model.py"): "x/work/model.py:7",
+    }
+    assert {path: shown(Location(str(path), 7)) for path in places} == places

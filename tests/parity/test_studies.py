@@ -162,6 +162,23 @@ def test_the_epsilon_page_says_what_its_files_say() -> None:
     )
 
 
+def test_the_tables_of_the_epsilon_run_agree() -> None:
+    folder = REPORTS / "epsilon/run"
+    rows = [line.split(",") for line in (folder / "blocks.csv").read_text().splitlines()]
+    columns = load(folder / "comparison.json")["columns"]
+    for number, column in ((2, columns[0]), (3, columns[1])):
+        taps = {tap["tap"]: tap for tap in column["taps"]}
+        outputs = [taps[f"blocks.{i}.output"] for i in range(20)]
+        assert [int(row[number]) for row in rows[1:]] == [tap["mismatched"] for tap in outputs]
+    page = (folder / "summary.md").read_text()
+    shown = [line for line in page.splitlines() if line.startswith("| ") and "---" not in line]
+    assert shown == [f"| {' | '.join(row)} |" for row in rows]
+    last, first = outputs[-1], taps[columns[1]["diverged_at"]]
+    words = " ".join(page.split())
+    assert f"made here: {first['stage_mismatched']} of {first['size']} differ" in words
+    assert f"{last['oracle_ratio']:.2f} of the reference's error to the oracle" in words
+
+
 def test_the_einsum_page_says_what_its_files_say() -> None:
     folder = REPORTS / "einsum"
     rows = load(folder / "figures.json")["rows"]
