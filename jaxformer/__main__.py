@@ -7,8 +7,9 @@ import sys
 from jaxformer.bench_command import BENCH
 from jaxformer.cli import Parser, run_command
 from jaxformer.generate_command import GENERATE
+from jaxformer.tune_command import TUNE
 
-_COMMANDS = {"generate": GENERATE, "bench": BENCH}
+_COMMANDS = {"generate": GENERATE, "bench": BENCH, "tune": TUNE}
 
 
 def main(arguments: list[str] | None = None) -> int:

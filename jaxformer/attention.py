@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxformer.blockwise import block_size, blockwise, pays
 from jaxformer.config import Config, LayerKind
+from jaxformer.fused import fused, has_kernel
 from jaxformer.layers import apply_rope, arithmetic_dtype, rms_norm
 from jaxformer.params import AttentionParams
 from jaxformer.rows import Rows
@@ -30,14 +31,15 @@ class Keys:
 
     Attributes:
       valid: False for what no query may see: padding, or a slot never written.
-      used: how many of the S, from the first, may be valid; None for all.
+      own: the slot of the first of the tokens at hand, which the others follow in order and no
+        valid key does; padding lies at their ends. None where keys are in no order at all.
     """
 
     key: Float[Array, "B S K H"]
     value: Float[Array, "B S K H"]
     positions: Int[Array, "B S"]
     valid: Bool[Array, "B S"]
-    used: Int[Array, ""] | None = None
+    own: Int[Array, ""] | int | None = None
 
 
 # Given the keys of the tokens at hand: all keys that these tokens may look at, and what to
@@ -118,9 +120,10 @@ def attention(
     key = tap("key_rope", apply_rope(key, rope_positions, config.rope(kind), numerics))
 
     window = config.window if kind == "local" else None
-    seen, remembered = memory(Keys(key, value, positions, valid))
-    if numerics.formulation == "fast" and pays(query.shape[1], seen.key.shape[1]):
-        encoded = tap("encoded", _in_blocks(query, seen, positions, window, config))
+    seen, remembered = memory(Keys(key, value, positions, valid, own=0))
+    fast = numerics.formulation == "fast"
+    if fast and (has_kernel(query) or pays(query.shape[1], seen.key.shape[1])):
+        encoded = tap("encoded", _encoded(query, seen, positions, window, config))
     else:
         mask = attention_mask(positions, seen.positions, seen.valid, window)
         probs = tap("probs", _probabilities(query, seen.key, mask, config))
@@ -154,7 +157,7 @@ def weighted_values(
     return _join_heads(jnp.einsum("BTKGS,BSKH->BTKGH", grouped, value))
 
 
-def _in_blocks(
+def _encoded(
     query: Float[Array, "B T N H"],
     seen: Keys,
     positions: Int[Array, "B T"],
@@ -162,8 +165,11 @@ def _in_blocks(
     config: Config,
 ) -> Float[Array, "B T N H"]:
     """What `weighted_values` gives, without probabilities of keys that nobody sees."""
-    length, slots = query.shape[1], seen.key.shape[1]
-    block = block_size(length, slots)
+    if has_kernel(query):
+        mask = attention_mask(positions, seen.positions, seen.valid, window)
+        return fused(query, seen.key, seen.value, mask, config.query_scale)
+    slots = seen.key.shape[1]
+    block = block_size(query.shape[1], slots)
     spare = -slots % block
     if spare:
         padding = [(0, 0), (0, spare)]
@@ -174,22 +180,17 @@ def _in_blocks(
             positions=jnp.pad(seen.positions, padding),
             valid=jnp.pad(seen.valid, padding),
         )
-        if length == slots:
-            query = jnp.pad(query, [*padding, (0, 0), (0, 0)])
-            positions = jnp.pad(positions, padding)
 
-    def visible(rows: slice, start: Int[Array, ""]) -> Bool[Array, "B Q S"]:
+    def visible(rows: slice, start: Int[Array, ""] | int, size: int) -> Bool[Array, "B Q S"]:
         at, valid = (
-            jax.lax.dynamic_slice_in_dim(x, start, block, axis=1)
+            jax.lax.dynamic_slice_in_dim(x, start, size, axis=1)
             for x in (seen.positions, seen.valid)
         )
         return attention_mask(positions[:, rows], at, valid, window)
 
-    encoded = blockwise(
-        query, seen.key, seen.value, visible,
-        scale=config.query_scale, used=seen.used, window=window,
-    )  # fmt: skip
-    return encoded[:, :length]
+    return blockwise(
+        query, seen.key, seen.value, visible, scale=config.query_scale, own=seen.own, window=window
+    )
 
 
 def _split_heads(x: Float[Array, "B T N X"], groups: int) -> Float[Array, "B T K G X"]:

@@ -1,8 +1,9 @@
-"""Attention in blocks of keys, each of which is left out where no query of the block sees it.
+"""Attention in blocks of queries, each over those keys alone that one of its queries may see.
 
-The softmax is carried from block to block as a running maximum, sum and weighted sum, in float32
-(Milakov and Gimelshein 2018; Rabe and Staats 2021; Dao et al. 2022), so that memory grows with the
-number of queries alone, and what is computed with what is visible.
+Where the keys are many, or how many is known at run time only, the softmax is carried from block to
+block of keys as a running maximum, sum and weighted sum, in float32 (Milakov and Gimelshein 2018;
+Rabe and Staats 2021; Dao et al. 2022). So memory grows with the number of queries alone, and what
+is computed with what is visible.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ from jaxformer.rows import stacked
 BLOCK = 256
 # Keys that one query looks at together: a loop pays only where few of many slots are used.
 _LONG_BLOCK = 1024
+# Keys that a block of queries looks at together, where it is known which.
+_SPAN = 2048
 # Products of so few queries with their keys are faster one by one.
 _FEW_QUERIES = 32
 _MASKED = -1e30
 
-# Given a slice of queries and the first key of a block: which of its keys each query sees.
-Visible = Callable[[slice, Int[Array, ""]], Bool[Array, "B Q S"]]
+# Given a slice of queries, the first of some keys and how many: which of them each query sees.
+Visible = Callable[[slice, "Int[Array, ''] | int", int], Bool[Array, "B Q S"]]
+# From one block of keys up to another.
+Blocks = tuple[int, "int | Int[Array, '']"]
 
 
 def block_size(queries: int, slots: int) -> int:
@@ -50,29 +55,39 @@ def blockwise(
     visible: Visible,
     *,
     scale: float,
-    used: Int[Array, ""] | None,
+    own: Int[Array, ""] | int | None,
     window: int | None,
 ) -> Float[Array, "B T N H"]:
     """Softmax attention of unscaled queries; S is a multiple of `block_size`.
 
     Args:
-      used: only so many keys, from the first, may be seen; None where keys are the queries' own
-        tokens, in order: then each query sees none after itself, and no more than the window.
+      own: the slot of the first query's own key, which those of the others follow, and none that
+        any of them sees; before it keys lie in any order. None if all do.
       window: W; None for no limit.
     """
     length, slots = query.shape[1], key.shape[1]
     block = block_size(length, slots)
-    if used is not None or length != slots:
-        seen = slots if used is None else used
-        last = 1 if block == slots else -(-seen // block)
-        return _attend(query, key, value, visible, slice(0, length), scale, (0, last), block)
+    rows = length if own is None else BLOCK
     chunks = []
-    for start in range(0, length, block):
-        rows = slice(start, start + block)
-        first = 0 if window is None else max(0, start - window + 1) // block
-        blocks = (first, start // block + 1)
-        chunks.append(_attend(query, key, value, visible, rows, scale, blocks, block))
-    return jnp.concatenate(chunks, axis=1)
+    for start in range(0, length, rows):
+        some = slice(start, min(start + rows, length))
+        blocks = visible_blocks(some, own, window, block, slots)
+        chunks.append(_attend(query, key, value, visible, some, scale, blocks, block))
+    return chunks[0] if len(chunks) == 1 else jnp.concatenate(chunks, axis=1)
+
+
+def visible_blocks(
+    rows: slice, own: Int[Array, ""] | int | None, window: int | None, block: int, slots: int
+) -> Blocks:
+    """Which blocks of keys hold all that these queries may see; for `own` see `blockwise`."""
+    if own is None or slots == block:
+        return 0, -(-slots // block)
+    last = -(-(own + rows.stop) // block)
+    # The oldest key in the window, counted from the first query's own.
+    oldest = -1 if window is None else rows.start - window + 1
+    if isinstance(own, int) and oldest >= 0:
+        return (own + oldest) // block, last
+    return 0, last
 
 
 def _attend(
@@ -82,10 +97,10 @@ def _attend(
     visible: Visible,
     rows: slice,
     scale: float,
-    blocks: tuple[int, int | Int[Array, ""]],
+    blocks: Blocks,
     block: int,
 ) -> Float[Array, "B Q N H"]:
-    """The queries of `rows` over the keys of `blocks`, from the one up to the other."""
+    """The queries of `rows` over the keys of `blocks`."""
     query = query[:, rows]
     batch, length, heads, width = query.shape
     groups = key.shape[2]
@@ -93,13 +108,11 @@ def _attend(
     shape = (batch, groups, heads // groups, length)
     wide = jnp.promote_types(query.dtype, jnp.float32)
 
-    def step(i: Int[Array, ""], carried: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def over(start: Int[Array, ""] | int, size: int, carried: tuple[jax.Array, ...]) -> Carried:
         top, total, mixed = carried
-        keys, values = (
-            jax.lax.dynamic_slice_in_dim(x, i * block, block, axis=1) for x in (key, value)
-        )
+        keys, values = (jax.lax.dynamic_slice_in_dim(x, start, size, axis=1) for x in (key, value))
         logits = scale * _scores(split, keys)
-        mask = visible(rows, i * block)[:, None, None]
+        mask = visible(rows, start, size)[:, None, None]
         new_top = jnp.maximum(top, jnp.where(mask, logits, _MASKED).max(axis=-1))
         weights = jnp.where(mask, jnp.exp(logits - new_top[..., None]), 0)
         kept = jnp.exp(top - new_top)
@@ -111,19 +124,24 @@ def _attend(
         )
         return new_top, total * kept + weights.sum(axis=-1), mixed * kept[..., None] + added
 
-    start = (
+    carried: Carried = (
         jnp.full(shape, _MASKED, wide),
         jnp.zeros(shape, wide),
         jnp.zeros((*shape, width), wide),
     )
     first, last = blocks
-    if isinstance(last, int) and last == first + 1:
-        _, total, mixed = step(jnp.int32(first), start)
+    if isinstance(last, int) and (last - first) * block <= _SPAN:
+        _, total, mixed = over(first * block, (last - first) * block, carried)
     else:
-        _, total, mixed = jax.lax.fori_loop(first, last, step, start)
+        _, total, mixed = jax.lax.fori_loop(
+            first, last, lambda i, carried: over(i * block, block, carried), carried
+        )
     # A query that sees nothing, such as padding, gets zeros.
     out = mixed / jnp.where(total == 0, 1, total)[..., None]
     return jnp.moveaxis(out, 3, 1).reshape(batch, length, heads, width).astype(query.dtype)
+
+
+Carried = tuple[jax.Array, ...]
 
 
 def _scores(

@@ -138,12 +138,16 @@ def next_positions(cache: Cache, valid: Bool[Array, "B T"]) -> Int[Array, "B T"]
 
 
 def layer_memory(
-    layer: LayerCache, stored: Int[Array, "B S"], time: Int[Array, ""], kind: LayerKind
+    layer: LayerCache, stored: Int[Array, "B S"], time: Int[Array, ""] | int, kind: LayerKind
 ) -> Memory:
     """Memory over a layer's cache that remembers the cache with the new tokens in it.
 
     Several new tokens on a ring see the ring as it was and each other: writing them first would
     push out keys that the earlier of them still see.
+
+    Args:
+      time: a Python 0 where that is known when the program is compiled: the first tokens see only
+        each other.
     """
 
     def memory(fresh: Keys) -> tuple[Keys, LayerCache]:
@@ -155,18 +159,23 @@ def layer_memory(
             key, value = _packed(key), _packed(value)
         layer_now = LayerCache(write(layer.key, key), write(layer.value, value))
 
-        def keys(of: LayerCache, positions: jax.Array, used: jax.Array | None = None) -> Keys:
+        def keys(of: LayerCache, positions: jax.Array, own: jax.Array | int | None) -> Keys:
             key, value = of.key, of.value
             if key.dtype != dtype:
                 key, value = (jax.lax.bitcast_convert_type(x, dtype) for x in (key, value))
-            return Keys(key, value, positions, positions != _NO_POSITION, used)
+            return Keys(key, value, positions, positions != _NO_POSITION, own)
 
+        if isinstance(time, int):
+            return fresh, layer_now
         if kind == "local" and length > 1:
-            past = keys(layer, stored)
-            return jax.tree.map(lambda *parts: jnp.concatenate(parts, 1), past, fresh), layer_now
+            past = keys(layer, stored, None)
+            key, value, positions, valid = (
+                jnp.concatenate([getattr(past, name), getattr(fresh, name)], axis=1)
+                for name in ("key", "value", "positions", "valid")
+            )
+            return Keys(key, value, positions, valid, own=stored.shape[1]), layer_now
         positions = write(stored, _stored(fresh.positions, fresh.valid))
-        used = time + length if kind == "global" else None
-        return keys(layer_now, positions, used), layer_now
+        return keys(layer_now, positions, time if kind == "global" else None), layer_now
 
     return memory
 
@@ -196,7 +205,7 @@ def _stored(positions: Int[Array, "B T"], valid: Bool[Array, "B T"]) -> Int[Arra
 
 
 def _writer(
-    kind: LayerKind, time: Int[Array, ""], length: int, slots: int
+    kind: LayerKind, time: Int[Array, ""] | int, length: int, slots: int
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Puts the values of `length` tokens, [B T …], into the slots that are theirs, [B S …].
 

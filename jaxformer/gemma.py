@@ -13,6 +13,7 @@ from pathlib import Path
 from jaxformer.checkpoint.folder import open_checkpoint
 from jaxformer.config import Config, Formulation
 from jaxformer.errors import UsageError
+from jaxformer.forms import measured_choice
 from jaxformer.generate import generate, stream
 from jaxformer.layout import laid_out
 from jaxformer.params import Params
@@ -164,7 +165,7 @@ def load(
     return Gemma(
         name=name,
         config=checkpoint.config.with_numerics(formulation=formulation),
-        params=laid_out(params) if formulation == "fast" else params,
+        params=laid_out(params, measured_choice()) if formulation == "fast" else params,
         tokenizer=loaded,
         chat=is_instruction_tuned(folder) if chat is None else chat,
     )

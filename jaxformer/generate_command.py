@@ -55,8 +55,10 @@ def _run(parsed: argparse.Namespace) -> int:
     top_k = None if parsed.top_k is None else integer("--top-k", parsed.top_k, 1, 2**31 - 1)
     top_p = None if parsed.top_p is None else number("--top-p", parsed.top_p)
 
+    from jaxformer.machine import keep_compiled
     from jaxformer.sampling import Sampling
 
+    keep_compiled()
     sampling = Sampling(temperature, top_k, top_p)
     model = _model(parsed, Progress())
     if rows:
@@ -80,6 +82,7 @@ def _run(parsed: argparse.Namespace) -> int:
 
 def _model(parsed: argparse.Namespace, progress: Progress) -> Gemma:
     from jaxformer.checkpoint.synthetic import synthetic_params
+    from jaxformer.forms import measured_choice
     from jaxformer.gemma import Gemma, load
     from jaxformer.layout import laid_out
     from jaxformer.tokenizer import load_tokenizer
@@ -105,7 +108,8 @@ def _model(parsed: argparse.Namespace, progress: Progress) -> Gemma:
     progress(f"weights: synthetic, seed {seed}, {name}")
     params = synthetic_params(config, seed, parsed.dtype or _DTYPES[0])
     if parsed.formulation == "fast":
-        config, params = config.with_numerics(formulation="fast"), laid_out(params)
+        config = config.with_numerics(formulation="fast")
+        params = laid_out(params, measured_choice())
     return Gemma(name, config, params, tokenizer, chat=bool(parsed.chat))
 
 

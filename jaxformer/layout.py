@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from jaxformer.forms import Chooser, default_choice
 from jaxformer.params import AttentionParams, BlockParams, MlpParams, Params
-from jaxformer.rows import Forms, Rows, cut
-
-_LARGE = 8192
-_MANY: Forms = ((1 << 31, "dot"),)
-# Given O, I and the dtype of a matrix, how to multiply with it.
-Chooser = Callable[[int, int, jnp.dtype], Forms]
+from jaxformer.rows import Rows, cut
 
 
-def default_forms(outputs: int, inputs: int, dtype: jnp.dtype) -> Forms:
-    """Measured on a 2-core AVX-512 CPU: for few vectors one product over the whole matrix first
-    writes a widened, turned copy of it, which the larger matrix takes longer to earn back."""
-    del inputs, dtype
-    return (32 if outputs >= _LARGE else 16, "stack"), *_MANY
-
-
-def laid_out(params: Params, forms: Chooser = default_forms) -> Params:
+def laid_out(params: Params, choose: Chooser = default_choice) -> Params:
     """The same values in rows; matrices that are rows already are not copied.
 
     Block after block, so that no more than one block is held twice if the caller lets go of its
     own.
+
+    Args:
+      choose: how to multiply with each shape; `forms.measured_choice()` knows this machine.
     """
 
     def rows(array: jax.Array | Rows, order: tuple[int, ...], outputs: int) -> Rows:
@@ -38,8 +29,8 @@ def laid_out(params: Params, forms: Chooser = default_forms) -> Params:
         turned = array if order == tuple(range(array.ndim)) else jnp.transpose(array, order)
         out_shape, in_shape = turned.shape[:outputs], turned.shape[outputs:]
         matrix = turned.reshape(math.prod(out_shape), math.prod(in_shape))
-        chosen = forms(matrix.shape[0], matrix.shape[1], matrix.dtype)
-        return Rows(cut(matrix), out_shape, len(in_shape), chosen)
+        choice = choose(matrix.shape[0], matrix.shape[1], matrix.dtype)
+        return Rows(cut(matrix), out_shape, len(in_shape), choice.forms, choice.widened_from)
 
     def block(given: BlockParams) -> BlockParams:
         attn, mlp = given.attn, given.mlp

@@ -27,9 +27,10 @@ from jaxformer.cache import (
 from jaxformer.config import Config, LayerKind
 from jaxformer.layers import embed
 from jaxformer.model import block, head
-from jaxformer.params import BlockParams, MlpParams, Params
+from jaxformer.params import BlockParams, Params
 from jaxformer.programs import program
 from jaxformer.rows import Rows
+from jaxformer.widening import Widener
 
 
 def prefill(
@@ -48,8 +49,8 @@ def prefill(
     batch, length = tokens.shape
     empty = empty_cache(config, batch, capacity, params.embedding.dtype, packed=True)
     start_chunk = program(_start, config)
-    widen = program(_widen, config, donate=("room",), keep_unused=True)
-    run_block = program(_block, config, static=("config", "kind"), donate=("layer",))
+    widener = Widener(config)
+    run_block = program(_block, config, static=("config", "kind", "first"), donate=("layer",))
     run_head = program(_head, config, static=("config",))
 
     moment = dataclasses.replace(empty, layers=())
@@ -61,51 +62,17 @@ def prefill(
         moments.append((positions, valid, moment))
         moment = following
 
-    room, layers = None, []
+    layers = []
     for kind, weights, layer in zip(config.layer_kinds, params.blocks, empty.layers, strict=True):
-        if widening_pays(weights, batch * min(chunk, length)):
-            narrow = _matrices(weights)
-            room = widen(_room(narrow) if room is None else room, narrow)
-            weights = _with_matrices(weights, room)
+        weights = widener.block(weights, batch * min(chunk, length))
         for i, (positions, valid, before) in enumerate(moments):
             streams[i], layer = run_block(
                 weights, streams[i], positions, valid, layer, before.positions[kind], before.time,
-                config=config, kind=kind,
+                config=config, kind=kind, first=i == 0,
             )  # fmt: skip
         layers.append(layer)
     logits = run_head(params.final_norm, params.embedding, streams[-1], config=config)
     return logits, dataclasses.replace(moment, layers=tuple(layers))
-
-
-def widening_pays(weights: BlockParams, vectors: int) -> bool:
-    """A CPU would widen these bfloat16 weights itself, for every product again.
-
-    Args:
-      vectors: how many are multiplied together, B times a chunk.
-    """
-    return jax.default_backend() == "cpu" and all(
-        isinstance(m, Rows) and m.dtype.itemsize == 2 and m.form(vectors) == "dot"
-        for m in _matrices(weights)
-    )
-
-
-def _matrices(weights: BlockParams) -> list[Any]:
-    attn, mlp = weights.attn, weights.mlp
-    return [attn.query, attn.key_value, attn.output, mlp.gating, mlp.output]
-
-
-def _with_matrices(weights: BlockParams, matrices: list[Any]) -> BlockParams:
-    query, key_value, output, gating, mlp_output = matrices
-    return dataclasses.replace(
-        weights,
-        attn=dataclasses.replace(weights.attn, query=query, key_value=key_value, output=output),
-        mlp=MlpParams(gating, mlp_output),
-    )
-
-
-def _room(matrices: list[Any]) -> list[Any]:
-    zeros: list[Any] = jax.tree.map(lambda w: jnp.zeros(w.shape, jnp.float32), matrices)
-    return zeros
 
 
 def _start(
@@ -115,13 +82,6 @@ def _start(
     valid = tokens != PADDING_ID
     positions = next_positions(moment, valid)
     return embed(embedding, tokens), positions, valid, advanced(moment, (), positions, valid)
-
-
-def _widen(room: list[Any], matrices: list[Any]) -> list[Any]:
-    """The matrices in float32, in the memory of `room`: new memory costs more than the widening."""
-    del room
-    wide: list[Any] = jax.tree.map(lambda w: w.astype(jnp.float32), matrices)
-    return wide
 
 
 def _block(
@@ -135,8 +95,9 @@ def _block(
     *,
     config: Config,
     kind: LayerKind,
+    first: bool,
 ) -> tuple[Float[Array, "B T D"], Any]:
-    memory = layer_memory(layer, stored, time, kind)
+    memory = layer_memory(layer, stored, 0 if first else time, kind)
     return block(weights, x, positions, valid, config, kind, memory=memory)
 
 

@@ -36,12 +36,14 @@ class Rows:
       out_shape: the axes that O is made of.
       in_axes: how many of the input's last axes I is made of.
       forms: how to multiply, by the number of vectors.
+      widened_from: of so many vectors on, worth widening before; see `forms.Choice`.
     """
 
     pieces: tuple[Float[Array, "O J"], ...]
     out_shape: tuple[int, ...] = field(metadata={"static": True})
     in_axes: int = field(metadata={"static": True})
     forms: Forms = field(metadata={"static": True})
+    widened_from: int = field(metadata={"static": True})
 
     @property
     def dtype(self) -> jnp.dtype:

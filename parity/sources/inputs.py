@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxformer.attention import PADDING_ID
 from jaxformer.checkpoint.synthetic import synthetic_params
 from jaxformer.config import Config
+from jaxformer.forms import measured_choice
 from jaxformer.layout import laid_out
 from jaxformer.params import Params
 from parity.errors import RequestError
@@ -62,8 +63,8 @@ class Inputs:
 
     @functools.cached_property
     def _rows(self) -> Params:
-        """The parameters as the fast formulation has them; a copy of most, made once."""
-        return laid_out(self.params)
+        """The parameters as the fast formulation has them here; a copy of most, made once."""
+        return laid_out(self.params, measured_choice())
 
     def cached(self, variant: Variant = OURS) -> FunctionSource:
         """jaxformer decoding token by token with its cache.

@@ -11,7 +11,7 @@ from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.config import Config
 from jaxformer.layout import laid_out
 from jaxformer.params import Params
-from jaxformer.prefill import prefill, widening_pays
+from jaxformer.prefill import prefill
 
 CAPACITY = 48
 
@@ -44,22 +44,3 @@ def test_a_prompt_in_chunks_is_the_prompt_in_one(dtype: str, formulation: str) -
         np.testing.assert_array_equal(filled.counts, cache.counts)
         for kind, positions in cache.positions.items():
             np.testing.assert_array_equal(filled.positions[kind], positions)
-
-
-def test_bfloat16_rows_are_widened_for_many_vectors_and_nothing_else_is() -> None:
-    rows, _ = model("bfloat16", "fast")
-    assert widening_pays(rows.blocks[0], 512)
-    assert not widening_pays(rows.blocks[0], 2)
-    assert not widening_pays(model("float32", "fast")[0].blocks[0], 512)
-    assert not widening_pays(model("bfloat16", "exact")[0].blocks[0], 512)
-
-
-def test_widened_once_or_by_every_product_the_bits_are_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    params, config = model("bfloat16", "fast")
-    tokens = synthetic_tokens(config, 1, 80, 0)
-    once, _ = prefill(params, tokens, config, 96, 40)
-    monkeypatch.setattr("jaxformer.prefill.widening_pays", lambda *_: False)
-    every, _ = prefill(params, tokens, config, 96, 40)
-    np.testing.assert_array_equal(*(np.asarray(x).view(np.uint16) for x in (once, every)))

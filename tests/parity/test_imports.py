@@ -32,10 +32,11 @@ HEAVY = {
 # Each may import those to its left.
 ORDER = {
     "jaxformer": [
-        "errors", "hf_config", "config", "taps", "rows", "params", "layout", "layers", "blockwise",
-        "attention", "model", "checkpoint", "vocabulary", "tokenizer", "cache", "programs",
-        "prefill", "sampling", "generate", "gemma", "bench", "roofline", "cli",
-        "generate_command", "bench_command", "__main__",
+        "errors", "machine", "hf_config", "config", "taps", "rows", "forms", "params", "layout",
+        "layers", "blockwise", "fused", "attention", "model", "checkpoint", "vocabulary",
+        "tokenizer", "cache", "programs", "widening", "tune", "prefill", "sampling", "generate",
+        "gemma", "bench", "roofline", "cli", "generate_command", "tune_command", "bench_command",
+        "__main__",
     ],
     "parity": [
         "errors", "trace", "watching", "ledger", "record", "stages", "jaxprs", "oracle",

@@ -1,0 +1,53 @@
+"""The machine that this runs on, and where what was measured or compiled for it is kept."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import jax
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def machine() -> dict[str, str | int]:
+    """What decides how fast a compiled program runs: processor or device, cores, JAX's version."""
+    device = jax.devices()[0]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "processor": _processor(),
+        "cores": cores or 1,
+        "backend": device.platform,
+        "device": device.device_kind,
+        "jax": jax.__version__,
+    }
+
+
+def cache_folder() -> Path:
+    """`$JAXFORMER_CACHE`, or the user's cache folder for this program; it need not exist."""
+    named = os.environ.get("JAXFORMER_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxformer"
+
+
+def keep_compiled() -> None:
+    """Keep compiled programs for the next process, unless JAX was told where already.
+
+    For commands: it changes JAX's configuration.
+    """
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
+
+
+def _processor() -> str:
+    """Model and instruction sets, where the system tells: virtual machines of one name differ."""
+    if not _CPUINFO.exists():
+        return platform.processor() or platform.machine()
+    said: dict[str, str] = {}
+    for line in _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        said.setdefault(name.strip().lower(), value.strip())
+    vectors = [w for w in said.get("flags", "").split() if w.startswith(("avx", "amx"))]
+    return " ".join([said.get("model name", platform.machine()), *sorted(vectors)])

@@ -1,0 +1,56 @@
+"""A backend's fused attention, by the kernel that JAX has everywhere: the same values."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import SHORT
+
+from jaxformer import fused as module
+from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
+from jaxformer.fused import fused, has_kernel
+from jaxformer.model import forward
+
+PADDING = 6
+
+
+@pytest.fixture
+def _kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(module, "_KERNELS", {"cpu": "xla"})
+    monkeypatch.setattr(module, "_DTYPES", ("float64",))
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.mark.usefixtures("_kernel")
+def test_it_gives_what_the_exact_formulation_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over windows and grouped queries, with padding; JAX's kernel has its softmax in float32."""
+    narrow = synthetic_params(SHORT, 0, "float32")
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), narrow)
+    tokens = synthetic_tokens(SHORT, 2, 40, 0)
+    tokens[0, :PADDING] = 0
+    run = jax.jit(forward, static_argnums=2)
+    exact = np.asarray(run(params, tokens, SHORT))
+    fast = SHORT.with_numerics(formulation="fast")
+    asked = []
+    monkeypatch.setattr(
+        "jaxformer.attention.fused", lambda *given: asked.append(given) or fused(*given)
+    )
+    got = np.asarray(run(params, tokens, fast))
+    assert len(asked) == SHORT.num_blocks
+    for row, first in ((0, PADDING), (1, 0)):  # what padding sees means nothing
+        difference = np.abs(got[row, first:] - exact[row, first:]).max()
+        assert difference <= 4 * jnp.finfo(jnp.float32).eps * np.abs(exact).max()
+
+
+def test_a_cpu_has_none_and_elsewhere_only_what_the_kernel_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    several, one = jnp.zeros((1, 4, 2, 8), jnp.bfloat16), jnp.zeros((1, 1, 2, 8), jnp.bfloat16)
+    assert not has_kernel(several)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert has_kernel(several)
+    assert not has_kernel(one)
+    assert not has_kernel(several.astype(jnp.float32))

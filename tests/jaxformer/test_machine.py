@@ -1,0 +1,54 @@
+"""Where things are kept, and what compiled programs are kept for."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jaxformer.machine import cache_folder, machine
+
+
+def test_the_folder_is_the_named_one_or_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAXFORMER_CACHE", str(tmp_path / "named"))
+    assert cache_folder() == tmp_path / "named"
+    monkeypatch.setenv("JAXFORMER_CACHE", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "jaxformer"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_folder() == tmp_path / "home" / ".cache" / "jaxformer"
+
+
+def test_the_machine_is_told_by_what_decides_speed() -> None:
+    found = machine()
+    assert found["backend"] == "cpu"
+    assert int(found["cores"]) >= 1
+    assert found["processor"]
+    assert found == machine()
+
+
+PROGRAM = """
+import jax, sys
+from jaxformer.machine import keep_compiled
+if sys.argv[1:]:
+    jax.config.update("jax_compilation_cache_dir", sys.argv[1])
+keep_compiled()
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.jit(lambda x: x * 3)(1.0).block_until_ready()
+"""
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_compiled_programs_are_kept_where_nobody_said_otherwise(tmp_path: Path, told: bool) -> None:
+    theirs = tmp_path / "theirs"
+    subprocess.run(
+        [sys.executable, "-c", PROGRAM, *([str(theirs)] if told else [])],
+        env={**os.environ, "JAXFORMER_CACHE": str(tmp_path / "ours")},
+        check=True,
+    )
+    assert (tmp_path / "ours" / "compiled").exists() != told
+    assert theirs.exists() == told
