@@ -7,6 +7,7 @@ import sys
 from jaxformer.bench_command import BENCH
 from jaxformer.cli import Parser, run_command
 from jaxformer.generate_command import GENERATE
+from jaxformer.machine import with_huge_pages
 from jaxformer.tune_command import TUNE
 
 _COMMANDS = {"generate": GENERATE, "bench": BENCH, "tune": TUNE}
@@ -29,4 +30,5 @@ def _command(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    with_huge_pages()
     sys.exit(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import statistics
 import subprocess
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
     from jaxformer.bench import Ceilings, Timing
 
 _PEERS = ("official", "transformers-bfloat16", "transformers-float32")
-_ROW = "{:>5} {:>6} {:<22} {:>9} {:>9} {:>9} {:>9}"
+_ROW = "{:>5} {:>6} {:<21} {:>9} {:>8} {:>7} {:>9} {:>8}"
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--weights", metavar="DIR|synthetic", default="synthetic", help="(default: synthetic)")
     add("--model", default="gemma3-1b", help=f"of synthetic weights: {'|'.join(PRESETS)}")
+    add("--blocks", metavar="N", help="synthetic weights of the first N blocks alone")
     add("--prompt-lengths", metavar="T,…", default="16,512", help="(default: 16,512)")
     add("--batch", metavar="B,…", default="1", help="(default: 1)")
     add("--new", metavar="N", default="8", help="decoding steps of each run (default: 8)")
@@ -51,13 +53,28 @@ def _run(parsed: argparse.Namespace) -> int:
     one_of("--model", parsed.model, tuple(PRESETS))
     if parsed.plot is not None:
         one_of("the ending of --plot", Path(parsed.plot).suffix, ENDINGS)
+    if parsed.blocks is not None:
+        if parsed.weights != "synthetic":
+            raise UsageError("--blocks is for synthetic weights; a checkpoint is run whole")
+        integer("--blocks", parsed.blocks, 1, PRESETS[parsed.model].num_blocks)
     progress = Progress()
 
     import jax
 
-    from jaxformer.bench import Subject, ceilings, flops_per_token, peak_bytes, read_per_token
+    from jaxformer.bench import (
+        Subject,
+        ceilings,
+        flops_per_token,
+        peak_bytes,
+        read_per_token,
+        reset_peak,
+    )
     from jaxformer.checkpoint.synthetic import synthetic_tokens
+    from jaxformer.forms import measured_choice, read_choices
     from jaxformer.layout import laid_out
+    from jaxformer.machine import keep_compiled, machine
+
+    keep_compiled()
 
     progress("ceilings: one large read, one large matmul")
     limits = ceilings()
@@ -72,29 +89,34 @@ def _run(parsed: argparse.Namespace) -> int:
             save_safetensors(params, config, folder)
         if parsed.formulation == "fast":
             config = config.with_numerics(formulation="fast")
-            params = laid_out(params)
+            params = laid_out(params, measured_choice(), consume=True)
+            tuned = bool(read_choices())
+            known = "as tuned here" if tuned else "by default; `python -m jaxformer tune` measures"
+            progress(f"forms of products: {known}")
         ours = Subject(params, config)
         peers = {name: stack.enter_context(_Process(name, str(folder), progress)) for name in names}
         cells = []
         for batch in batches:
             for length in lengths:
                 tokens = synthetic_tokens(config, batch, length, 0)
+                reset_peak()
                 timings: dict[str, list[Timing]] = {"ours": [], **{name: [] for name in peers}}
                 for i in range(repeat + 1):  # the first compiles
                     progress(f"batch {batch}, prompt of {length}: round {i} of {repeat}")
                     timings["ours"].append(ours.time(tokens, new))
                     for name, peer in peers.items():
                         timings[name].append(peer.time(tokens.tolist(), new))
-                cells.append(_cell(batch, length, {k: v[1:] for k, v in timings.items()}))
+                cell = _cell(batch, length, {k: v[1:] for k, v in timings.items()})
+                cells.append({**cell, "peak_bytes": peak_bytes()})
     read, flops = read_per_token(params), flops_per_token(params)
     document = {
         "device": jax.devices()[0].device_kind,
+        "machine": machine(),
         "formulation": parsed.formulation,
         "dtype": parsed.dtype,
         "ceilings": {"read": limits.read, "matmul": limits.matmul},
         "bytes_per_step": read,
         "flops_per_token": flops,
-        "peak_bytes": peak_bytes(),
         "cells": cells,
     }
     print(_table(cells))
@@ -115,6 +137,10 @@ def _weights(parsed: argparse.Namespace, progress: Progress) -> tuple[Any, Any, 
 
     if parsed.weights == "synthetic":
         config = PRESETS[parsed.model]
+        if parsed.blocks is not None:
+            config = dataclasses.replace(
+                config, layer_kinds=config.layer_kinds[: int(parsed.blocks)]
+            )
         progress(f"weights: synthetic, {parsed.model}, {parsed.dtype}")
         return synthetic_params(config, 0, parsed.dtype), config, None
     checkpoint = open_checkpoint(parsed.weights)
@@ -202,14 +228,20 @@ def _ceiling_line(limits: Ceilings) -> str:
 
 
 def _table(cells: Sequence[dict[str, Any]]) -> str:
-    lines = [_ROW.format("batch", "prompt", "", "prefill x", "decode x", "prefill/s", "decode/s")]
+    """Ratios first: how many times as fast as each peer ours is."""
+    lines = [
+        _ROW.format(
+            "batch", "prompt", "", "prefill x", "decode x", "first s", "prefill/s", "decode/s"
+        )
+    ]
     for cell in cells:
         rows: list[tuple[str, dict[str, Any]]] = [("ours", cell["ours"]), *cell["peers"].items()]
         for name, found in rows:
             ratio = found.get("ours_faster")
             shown = ["", ""] if ratio is None else [f"{ratio[k]:.2f}" for k in ratio]
-            rates = (found["prefill_tokens_per_s"], found["decode_tokens_per_s"])
-            absolute = [f"{rate:.1f}" for rate in rates]
+            absolute = [f"{found['first_token_s']:.2f}"] + [
+                f"{found[rate]:.1f}" for rate in ("prefill_tokens_per_s", "decode_tokens_per_s")
+            ]
             lines.append(_ROW.format(cell["batch"], cell["prompt"], name, *shown, *absolute))
     return "\n".join(lines)
 
@@ -224,11 +256,13 @@ def _utilisation(document: dict[str, Any]) -> Iterator[str]:
         flops = ours["prefill_tokens_per_s"] * document["flops_per_token"]
         work = flops / max(limits["matmul"].values())
         cell["decode_share_of_read"], cell["prefill_share_of_matmul"] = read, work
+        above = cell["peak_bytes"] - document["bytes_per_step"]
+        shape = f"batch {cell['batch']}, prompt of {cell['prompt']}"
+        yield f"{shape}: decoding reads weights at {read:.0%} of the read ceiling;"
         yield (
-            f"batch {cell['batch']}, prompt of {cell['prompt']}: decoding reads weights at "
-            f"{read:.0%} of the read ceiling; prefill does {work:.0%} of the matmul ceiling"
+            f"  prefill does {work:.0%} of the matmul ceiling; "
+            f"peak memory {above / 1e9:.2f} GB above the weights"
         )
-    yield f"peak memory of ours: {document['peak_bytes'] / 1e9:.2f} GB"
 
 
 BENCH = Command("measure prefill and decoding beside other implementations", _add_arguments, _run)

@@ -165,7 +165,9 @@ def load(
     return Gemma(
         name=name,
         config=checkpoint.config.with_numerics(formulation=formulation),
-        params=laid_out(params, measured_choice()) if formulation == "fast" else params,
+        params=laid_out(params, measured_choice(), consume=True)
+        if formulation == "fast"
+        else params,
         tokenizer=loaded,
         chat=is_instruction_tuned(folder) if chat is None else chat,
     )

@@ -109,7 +109,7 @@ def _model(parsed: argparse.Namespace, progress: Progress) -> Gemma:
     params = synthetic_params(config, seed, parsed.dtype or _DTYPES[0])
     if parsed.formulation == "fast":
         config = config.with_numerics(formulation="fast")
-        params = laid_out(params, measured_choice())
+        params = laid_out(params, measured_choice(), consume=True)
     return Gemma(name, config, params, tokenizer, chat=bool(parsed.chat))
 
 

@@ -12,14 +12,12 @@ from jaxformer.params import AttentionParams, BlockParams, MlpParams, Params
 from jaxformer.rows import Rows, cut
 
 
-def laid_out(params: Params, choose: Chooser = default_choice) -> Params:
+def laid_out(params: Params, choose: Chooser = default_choice, *, consume: bool = False) -> Params:
     """The same values in rows; matrices that are rows already are not copied.
-
-    Block after block, so that no more than one block is held twice if the caller lets go of its
-    own.
 
     Args:
       choose: how to multiply with each shape; `forms.measured_choice()` knows this machine.
+      consume: delete each given matrix once it is laid out, so that never two models are held.
     """
 
     def rows(array: jax.Array | Rows, order: tuple[int, ...], outputs: int) -> Rows:
@@ -30,7 +28,11 @@ def laid_out(params: Params, choose: Chooser = default_choice) -> Params:
         out_shape, in_shape = turned.shape[:outputs], turned.shape[outputs:]
         matrix = turned.reshape(math.prod(out_shape), math.prod(in_shape))
         choice = choose(matrix.shape[0], matrix.shape[1], matrix.dtype)
-        return Rows(cut(matrix), out_shape, len(in_shape), choice.forms, choice.widened_from)
+        pieces = cut(matrix)
+        if consume and all(piece is not array for piece in pieces):
+            jax.block_until_ready(pieces)
+            array.delete()
+        return Rows(pieces, out_shape, len(in_shape), choice.forms, choice.widened_from)
 
     def block(given: BlockParams) -> BlockParams:
         attn, mlp = given.attn, given.mlp

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cases import SHORT
 
-from jaxformer.blockwise import BLOCK, block_size, pays
+from jaxformer.blockwise import BLOCK, block_size, pays, visible_blocks
 from jaxformer.cache import cached_forward, empty_cache
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.layout import laid_out
@@ -105,3 +105,37 @@ def test_rows_are_laid_out_once(params: Params) -> None:
     once = laid_out(params)
     again = laid_out(once)
     assert again.blocks[0].mlp.output is once.blocks[0].mlp.output
+
+
+def test_each_given_matrix_can_be_let_go_of() -> None:
+    given = synthetic_params(SHORT, 0, "float32")
+    expected = np.asarray(given.blocks[0].mlp.output).T
+    rows = laid_out(given, consume=True)
+    np.testing.assert_array_equal(rows.blocks[0].mlp.output.table, expected)
+    assert given.blocks[0].mlp.output.is_deleted()
+    # What is laid out as it came is the same array.
+    assert rows.embedding.pieces[0] is given.embedding
+    assert not given.embedding.is_deleted()
+
+
+@pytest.mark.parametrize("window", [None, 300])
+@pytest.mark.parametrize("own", [0, 512])
+def test_the_blocks_looked_at_are_those_in_which_a_key_is_visible(
+    own: int, window: int | None
+) -> None:
+    """Of keys before `own`, in any order, all; of the others what mask and window leave."""
+    length = 4 * BLOCK
+    slots = own + length
+    for start in range(0, length, BLOCK):
+        rows = slice(start, start + BLOCK)
+        first, last = visible_blocks(rows, own, window, BLOCK, slots)
+        assert last == (own + rows.stop) // BLOCK  # above the diagonal nothing
+        oldest = own if window is None else own + rows.start - window + 1
+        assert first == (oldest // BLOCK if oldest >= own and window is not None else 0)
+        assert first * BLOCK <= max(oldest, 0)
+
+
+def test_how_many_are_looked_at_may_be_known_at_run_time_only() -> None:
+    blocks = jax.jit(lambda own: visible_blocks(slice(0, 8), own, 300, BLOCK, 8 * BLOCK)[1])
+    assert [int(blocks(own)) for own in (0, BLOCK - 8, BLOCK - 7)] == [1, 1, 2]
+    assert visible_blocks(slice(0, 8), None, None, BLOCK, 8 * BLOCK) == (0, 8)

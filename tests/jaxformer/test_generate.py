@@ -147,3 +147,20 @@ def test_what_can_not_be_generated_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=complaint):
         stream(params, prompts, SHORT, max_new_tokens=new)
+
+
+@pytest.mark.parametrize("at_once", [3, 256])
+def test_several_steps_of_one_program_say_what_single_ones_say(
+    params: Params,
+    prompts: list[list[int]],
+    greedy: list[list[int]],
+    at_once: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ending with a stop token in the middle of a program, or at the last token asked for."""
+    monkeypatch.setattr("jaxformer.generate._AT_ONCE", {"cpu": at_once})
+    assert generate(params, prompts[:2], SHORT, max_new_tokens=23) == [g[:23] for g in greedy[:2]]
+    stop = greedy[0][10]
+    ended = greedy[0][: greedy[0].index(stop) + 1]
+    got = generate(params, prompts[:1], SHORT, max_new_tokens=NEW, stop_ids=[stop])
+    assert got == [ended]

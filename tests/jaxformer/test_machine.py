@@ -52,3 +52,28 @@ def test_compiled_programs_are_kept_where_nobody_said_otherwise(tmp_path: Path, 
     )
     assert (tmp_path / "ours" / "compiled").exists() != told
     assert theirs.exists() == told
+
+
+RESTARTED = """
+import os, sys
+from jaxformer.machine import with_huge_pages
+with_huge_pages()
+print(os.environ["GLIBC_TUNABLES"], *sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's setting")
+@pytest.mark.parametrize("set_before", [None, "glibc.malloc.check=0"])
+def test_a_command_starts_anew_with_huge_pages_unless_told(
+    tmp_path: Path, set_before: str | None
+) -> None:
+    (tmp_path / "command.py").write_text(RESTARTED)
+    given = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "command.py"), "a b", "--c"],
+        env=given | ({"GLIBC_TUNABLES": set_before} if set_before else {}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{set_before or 'glibc.malloc.hugetlb=1'} a b --c\n"
