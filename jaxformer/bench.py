@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,13 +17,14 @@ import numpy as np
 
 from jaxformer.cache import Cache, cached_forward
 from jaxformer.config import Config
-from jaxformer.generate import CHUNK, padded
+from jaxformer.generate import CHUNK, padded, steps_at_once
 from jaxformer.params import Params
 from jaxformer.prefill import prefill
 from jaxformer.programs import program
 
-_READ_BYTES = 1 << 28
-_MATMUL_SIZE = 2048
+# Bytes of the large read and size of the large matmul: of a few ms, wherever it runs.
+_LARGE = {"cpu": (1 << 28, 2048)}
+_LARGE_ELSEWHERE = (1 << 32, 8192)
 _REPEATS = 7
 
 
@@ -50,15 +50,18 @@ class Timing:
 
 
 def ceilings() -> Ceilings:
-    """The best of a few: a jitted sum over 256 MB, square matmuls in both dtypes."""
-    data = jnp.zeros(_READ_BYTES // 4, jnp.float32)
-    read = _READ_BYTES / _best(jax.jit(jnp.sum), data)
+    """The best of a few: a jitted sum, square matmuls of random numbers in both dtypes."""
+    read_bytes, size = _LARGE.get(jax.default_backend(), _LARGE_ELSEWHERE)
+    data = jnp.zeros(read_bytes // 4, jnp.float32)
+    read = read_bytes / _best(jax.jit(jnp.sum), data)
+    del data
+    values = jax.random.normal(jax.random.key(0), (size, size))
     matmul = {}
     for dtype in ("bfloat16", "float32"):
-        square = jnp.ones((_MATMUL_SIZE, _MATMUL_SIZE), dtype)
+        square = values.astype(dtype)
         # Contracted over both last axes, which is the fastest form here.
         product = jax.jit(lambda a, b: a @ b.T)
-        matmul[dtype] = 2 * _MATMUL_SIZE**3 / _best(product, square, square)
+        matmul[dtype] = 2 * size**3 / _best(product, square, square)
     return Ceilings(read, matmul)
 
 
@@ -78,30 +81,45 @@ class Subject:
     def __init__(self, params: Params, config: Config) -> None:
         self._params = params
         self._config = config
-        self._step = program(_one, config, static=("config",), donate=("cache",))
+        self._ahead = program(_ahead, config, static=("config", "at_once"), donate=("cache",))
 
     def time(self, tokens: np.ndarray, new: int) -> Timing:
-        """Prefill [B T] tokens, then `new` greedy steps."""
-        rows = padded(tokens.tolist(), CHUNK)
-        capacity = -(-(rows.shape[1] + new) // CHUNK) * CHUNK
+        """Prefill [B T] tokens, then `new` greedy steps at least.
+
+        Steps of one program count the same share of its time.
+        """
+        rows, at_once = padded(tokens.tolist(), CHUNK), steps_at_once()
+        programs = -(-new // at_once)
+        capacity = -(-(rows.shape[1] + programs * at_once) // CHUNK) * CHUNK
         start = time.perf_counter()
         logits, cache = prefill(self._params, rows, self._config, capacity, CHUNK)
         token = jnp.argmax(logits[:, -1], axis=-1)[:, None]
         token.block_until_ready()
         took = time.perf_counter() - start
         steps = []
-        for _ in range(new):
+        for _ in range(programs):
             start = time.perf_counter()
-            token, cache = self._step(self._params, token, cache, config=self._config)
+            token, cache = self._ahead(
+                self._params, token, cache, config=self._config, at_once=at_once
+            )
             token.block_until_ready()
-            steps.append(time.perf_counter() - start)
+            steps += [(time.perf_counter() - start) / at_once] * at_once
         return Timing(took, steps)
 
 
-def _one(params: Params, token: jax.Array, cache: Cache, *, config: Config) -> Any:
-    valid = jnp.ones_like(token, bool)
-    logits, cache = cached_forward(params, token, cache, config, valid=valid)
-    return jnp.argmax(logits[:, -1], axis=-1)[:, None], cache
+def _ahead(
+    params: Params, token: jax.Array, cache: Cache, *, config: Config, at_once: int
+) -> tuple[jax.Array, Cache]:
+    """The last of `at_once` greedy tokens, and the cache with those before it."""
+
+    def one(state: tuple[jax.Array, Cache], _: None = None) -> tuple[tuple[jax.Array, Cache], None]:
+        token, cache = state
+        valid = jnp.ones_like(token, bool)
+        logits, cache = cached_forward(params, token, cache, config, valid=valid)
+        return (jnp.argmax(logits[:, -1], axis=-1)[:, None], cache), None
+
+    state = (token, cache)
+    return one(state)[0] if at_once == 1 else jax.lax.scan(one, state, length=at_once)[0]
 
 
 def read_per_token(params: Params) -> int:
@@ -121,7 +139,11 @@ def reset_peak() -> None:
 
 
 def peak_bytes() -> int:
-    """Peak resident memory of this process, since the last reset where that is possible."""
+    """Peak memory of a device of its own, or else of this process; since the last reset where that
+    is possible."""
+    device = jax.devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in device:
+        return int(device["peak_bytes_in_use"])
     status = Path("/proc/self/status")
     if status.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text("utf-8"))):
         return 1024 * int(found[1])

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -58,6 +59,8 @@ def _run(parsed: argparse.Namespace) -> int:
             raise UsageError("--blocks is for synthetic weights; a checkpoint is run whole")
         integer("--blocks", parsed.blocks, 1, PRESETS[parsed.model].num_blocks)
     progress = Progress()
+    # Several processes share an accelerator: none may take all of its memory.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
     import jax
 

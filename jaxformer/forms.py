@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jaxformer.machine import cache_folder, machine
@@ -38,9 +39,12 @@ Chooser = Callable[[int, int, jnp.dtype], Choice]
 
 
 def default_choice(outputs: int, inputs: int, dtype: jnp.dtype) -> Choice:
-    """Measured on a 2-core AVX-512 CPU: for few vectors one product over the whole matrix first
-    writes a widened, turned copy of it, which the larger matrix takes longer to earn back."""
+    """On a CPU as measured with 2 cores and AVX-512: for few vectors one product over the whole
+    matrix first writes a widened, turned copy of it, which the larger matrix takes longer to earn
+    back. Elsewhere one product, which those backends have kernels for."""
     del inputs, dtype
+    if jax.default_backend() != "cpu":
+        return Choice(((MANY, "dot"),), MANY)
     few = 32 if outputs >= _LARGE else 16
     return Choice(((few, "stack"), (MANY, "dot")), few + 1)
 

@@ -141,6 +141,11 @@ def padded(prompts: Sequence[Sequence[int]], chunk: int = CHUNK) -> Int[np.ndarr
     return out
 
 
+def steps_at_once() -> int:
+    """How many tokens one program decodes, on JAX's default backend."""
+    return _AT_ONCE.get(jax.default_backend(), _AT_ONCE_ELSEWHERE)
+
+
 def _steps(
     params: Params,
     prompts: Sequence[Sequence[int]],
@@ -161,7 +166,7 @@ def _steps(
     stops = jnp.asarray(sorted(set(stop_ids)), jnp.int32)
     done = jnp.zeros(len(prompts), bool)
     decode = program(_decode, config, static=("config", "sampling", "at_once"), donate=("state",))
-    at_once = _AT_ONCE.get(jax.default_backend(), _AT_ONCE_ELSEWHERE)
+    at_once = steps_at_once()
     token, ended = _choose(logits, keys, 0, done, stops, sampling)
     yield _said(np.asarray(token), np.asarray(done))
     for step in range(1, max_new_tokens, at_once):

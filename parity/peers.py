@@ -71,19 +71,24 @@ def transformers(folder: str, dtype: str) -> Peer:
     import torch
     from transformers import Gemma3ForCausalLM
 
-    model = Gemma3ForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+    where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model: Any = Gemma3ForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+    model.to(where)
+    wait = torch.cuda.synchronize if where.type == "cuda" else lambda: None
 
     def run(tokens: list[list[int]], new: int) -> tuple[float, list[float]]:
-        given = torch.tensor(tokens)
+        given = torch.tensor(tokens, device=where)
         with torch.inference_mode():
             start = time.perf_counter()
             out = model(given, use_cache=True, logits_to_keep=1)
             token = out.logits[:, -1].argmax(-1, keepdim=True)
+            wait()
             prefill, steps = time.perf_counter() - start, []
             for _ in range(new):
                 start = time.perf_counter()
                 out = model(token, cache=out.cache, use_cache=True, logits_to_keep=1)
                 token = out.logits[:, -1].argmax(-1, keepdim=True)
+                wait()
                 steps.append(time.perf_counter() - start)
         return prefill, steps
 

@@ -1,5 +1,6 @@
 """A backend's fused attention, by the kernel that JAX has everywhere: the same values."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import jax
@@ -10,10 +11,18 @@ from cases import SHORT
 
 from jaxformer import fused as module
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
+from jaxformer.config import PRESETS, Config
 from jaxformer.fused import fused, has_kernel
 from jaxformer.model import forward
 
 PADDING = 6
+# Heads of 256 and grouped queries of 1B, in three blocks of both kinds.
+WIDE = dataclasses.replace(
+    PRESETS["gemma3-1b"],
+    vocab_size=512,
+    window=128,
+    layer_kinds=("local", "global", "local"),
+)
 
 
 @pytest.fixture
@@ -54,3 +63,24 @@ def test_a_cpu_has_none_and_elsewhere_only_what_the_kernel_takes(
     assert has_kernel(several)
     assert not has_kernel(one)
     assert not has_kernel(several.astype(jnp.float32))
+
+
+@pytest.mark.skipif(jax.default_backend() == "cpu", reason="needs a backend with a fused kernel")
+def test_the_backends_own_kernel_is_as_near_to_float32_as_the_exact_formulation() -> None:
+    params = synthetic_params(WIDE, 0, "bfloat16")
+    tokens = synthetic_tokens(WIDE, 2, 320, 0)
+    tokens[0, :PADDING] = 0
+    run = jax.jit(forward, static_argnums=2)
+    with jax.default_matmul_precision("highest"):
+        wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params)
+        expected = np.asarray(run(wide, tokens, WIDE))
+
+    def error(config: Config) -> float:
+        got = np.asarray(run(params, tokens, config), np.float32)
+        assert np.isfinite(got).all()
+        seen = tokens > 0  # what padding sees means nothing
+        return float(np.sqrt(np.mean((got - expected)[seen] ** 2)))
+
+    fast = WIDE.with_numerics(formulation="fast")
+    assert "cudnn" in run.lower(params, tokens, fast).as_text()
+    assert error(fast) <= 1.1 * error(WIDE)
