@@ -24,7 +24,7 @@ from jaxformer.programs import program
 
 # Bytes of the large read and size of the large matmul: of a few ms, wherever it runs.
 _LARGE = {"cpu": (1 << 28, 2048)}
-_LARGE_ELSEWHERE = (1 << 32, 8192)
+_LARGE_ELSEWHERE = (1 << 31, 8192)
 _REPEATS = 7
 
 

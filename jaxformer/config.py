@@ -30,7 +30,8 @@ class Numerics:
       gelu_dtype: arithmetic of the GELU; its result is cast back before it meets `up`.
       query_scaling: the query is scaled before the dot product, or the logits after it, in float32.
       formulation: `exact` computes as the official package does; `fast` computes attention in
-        pieces that leave out what the mask discards, on weights laid out in rows.
+        pieces that leave out what the mask discards, on weights laid out in rows, and rounds what
+        enters the MLP's output projection once, whatever `gelu_dtype` says.
     """
 
     rms_norm_eps: float = 1e-6

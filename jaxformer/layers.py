@@ -116,8 +116,20 @@ def gated_mlp(
     """`(gelu(x @ gate) * (x @ up)) @ output` with the tanh GELU (Shazeer 2020)."""
     gate, up = gate_and_up(x, gating, numerics.gating)
     gate, up = tap("gate", gate), tap("up", up)
-    wide = gate.astype(arithmetic_dtype(numerics.gelu_dtype, gate))
-    activations = jax.nn.gelu(wide, approximate=True).astype(gate.dtype) * up
+    activations = _gated(gate, up, numerics)
     if isinstance(output, Rows):
         return tap("output", output(activations))
     return tap("output", jnp.einsum("BTF,FD->BTD", activations, output))
+
+
+def _gated(
+    gate: Float[Array, "B T F"], up: Float[Array, "B T F"], numerics: Numerics
+) -> Float[Array, "B T F"]:
+    """`gelu(gate) * up`; the fast formulation rounds it once, the exact one as often as the
+    official package."""
+    if numerics.formulation == "fast":
+        wide = jnp.promote_types(gate.dtype, jnp.float32)
+        product = jax.nn.gelu(gate.astype(wide), approximate=True) * up.astype(wide)
+        return product.astype(gate.dtype)
+    wide_gate = gate.astype(arithmetic_dtype(numerics.gelu_dtype, gate))
+    return jax.nn.gelu(wide_gate, approximate=True).astype(gate.dtype) * up

@@ -1,8 +1,10 @@
-"""Prefill: block after block, each over the whole prompt, chunk by chunk.
+"""Prefill: all chunks of a prompt through one block after the other, or chunk after chunk through
+all blocks.
 
-So there is one small program per layer kind to compile, not one of the whole depth; and on a CPU,
-which multiplies in float32, the weights of a block are widened once for all chunks, into room that
-every block uses again.
+The first is for a CPU. There is one small program per layer kind to compile, not one of the whole
+depth; and as a CPU multiplies in float32, the weights of a block are widened once for all chunks,
+into room that every block uses again. The second is for an accelerator, which would wait for the
+start of every block's program longer than for the block.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ from jaxformer.programs import program
 from jaxformer.rows import Rows
 from jaxformer.widening import Widener
 
+_BY_BLOCK = ("cpu",)
+
 
 def prefill(
     params: Params, tokens: Int[np.ndarray, "B T"], config: Config, capacity: int, chunk: int
@@ -46,12 +50,23 @@ def prefill(
     Returns:
       Logits after the last token of each row, in the parameters' dtype, and the cache, packed.
     """
+    empty = program(_empty, config, static=("config", "batch", "capacity", "dtype"))(
+        config=config, batch=tokens.shape[0], capacity=capacity, dtype=params.embedding.dtype
+    )
+    run = _by_block if jax.default_backend() in _BY_BLOCK else _by_chunk
+    x, cache = run(params, tokens, config, empty, chunk)
+    run_head = program(_head, config, static=("config",))
+    return run_head(params.final_norm, params.embedding, x, config=config), cache
+
+
+def _by_block(
+    params: Params, tokens: Int[np.ndarray, "B T"], config: Config, empty: Cache, chunk: int
+) -> tuple[Float[Array, "B T D"], Cache]:
+    """The last chunk's residual stream after all blocks, and the cache."""
     batch, length = tokens.shape
-    empty = empty_cache(config, batch, capacity, params.embedding.dtype, packed=True)
     start_chunk = program(_start, config)
     widener = Widener(config)
     run_block = program(_block, config, static=("config", "kind", "first"), donate=("layer",))
-    run_head = program(_head, config, static=("config",))
 
     moment = dataclasses.replace(empty, layers=())
     streams, moments = [], []
@@ -71,8 +86,38 @@ def prefill(
                 config=config, kind=kind, first=i == 0,
             )  # fmt: skip
         layers.append(layer)
-    logits = run_head(params.final_norm, params.embedding, streams[-1], config=config)
-    return logits, dataclasses.replace(moment, layers=tuple(layers))
+    return streams[-1], dataclasses.replace(moment, layers=tuple(layers))
+
+
+def _by_chunk(
+    params: Params, tokens: Int[np.ndarray, "B T"], config: Config, empty: Cache, chunk: int
+) -> tuple[Float[Array, "B T D"], Cache]:
+    """The same, a program a chunk."""
+    through = program(_through, config, static=("config", "first"), donate=("cache",))
+    x, cache = jnp.empty(0), empty
+    for start in range(0, tokens.shape[1], chunk):
+        given = jnp.asarray(tokens[:, start : start + chunk])
+        x, cache = through(params, given, cache, config=config, first=start == 0)
+    return x, cache
+
+
+def _empty(*, config: Config, batch: int, capacity: int, dtype: jnp.dtype) -> Cache:
+    return empty_cache(config, batch, capacity, dtype, packed=True)
+
+
+def _through(
+    params: Params, tokens: Int[Array, "B T"], cache: Cache, *, config: Config, first: bool
+) -> tuple[Float[Array, "B T D"], Cache]:
+    """One chunk through all blocks."""
+    x, positions, valid, following = _start(params.embedding, tokens, cache)
+    layers = []
+    for kind, weights, layer in zip(config.layer_kinds, params.blocks, cache.layers, strict=True):
+        x, written = _block(
+            weights, x, positions, valid, layer, cache.positions[kind], cache.time,
+            config=config, kind=kind, first=first,
+        )  # fmt: skip
+        layers.append(written)
+    return x, dataclasses.replace(following, layers=tuple(layers))
 
 
 def _start(

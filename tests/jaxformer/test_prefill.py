@@ -1,4 +1,4 @@
-"""Prefill block by block: what the whole model at once would say, and the same cache."""
+"""Prefill by block or by chunk: what the whole model at once would say, and the same cache."""
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +22,13 @@ def model(dtype: str, formulation: str) -> tuple[Params, Config]:
     return (laid_out(params) if formulation == "fast" else params), config
 
 
+@pytest.mark.parametrize("by", ["block", "chunk"])
 @pytest.mark.parametrize("formulation", ["exact", "fast"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_prompt_in_chunks_is_the_prompt_in_one(dtype: str, formulation: str) -> None:
+def test_a_prompt_in_chunks_is_the_prompt_in_one(
+    dtype: str, formulation: str, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jaxformer.prefill._BY_BLOCK", ["cpu"] if by == "block" else [])
     params, config = model(dtype, formulation)
     tokens = synthetic_tokens(config, 2, 40, 0)
     tokens[1, :5] = 0  # a shorter row
