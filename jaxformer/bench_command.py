@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _PEERS = ("official", "transformers-bfloat16", "transformers-float32")
 _ROW = "{:>5} {:>6} {:<21} {:>9} {:>8} {:>7} {:>9} {:>8}"
+_HEAD = _ROW.format(
+    "batch", "prompt", "", "prefill x", "decode x", "first s", "prefill/s", "decode/s"
+)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +101,8 @@ def _run(parsed: argparse.Namespace) -> int:
             progress(f"forms of products: {known}")
         ours = Subject(params, config)
         peers = {name: stack.enter_context(_Process(name, str(folder), progress)) for name in names}
-        cells = []
+        cells: list[dict[str, Any]] = []
+        print(_HEAD, flush=True)
         for batch in batches:
             for length in lengths:
                 tokens = synthetic_tokens(config, batch, length, 0)
@@ -111,6 +115,7 @@ def _run(parsed: argparse.Namespace) -> int:
                         timings[name].append(peer.time(tokens.tolist(), new))
                 cell = _cell(batch, length, {k: v[1:] for k, v in timings.items()})
                 cells.append({**cell, "peak_bytes": peak_bytes()})
+                print("\n".join(_rows(cells[-1])), flush=True)  # a run cut short keeps these
     read, flops = read_per_token(params), flops_per_token(params)
     document = {
         "device": jax.devices()[0].device_kind,
@@ -122,7 +127,6 @@ def _run(parsed: argparse.Namespace) -> int:
         "flops_per_token": flops,
         "cells": cells,
     }
-    print(_table(cells))
     print("\n".join(_utilisation(document)))
     print(json.dumps(document), flush=True)
     if parsed.plot is not None:
@@ -230,23 +234,16 @@ def _ceiling_line(limits: Ceilings) -> str:
     return f"ceilings: read {limits.read / 1e9:.1f} GB/s; matmul GFLOP/s: {flops}"
 
 
-def _table(cells: Sequence[dict[str, Any]]) -> str:
+def _rows(cell: dict[str, Any]) -> Iterator[str]:
     """Ratios first: how many times as fast as each peer ours is."""
-    lines = [
-        _ROW.format(
-            "batch", "prompt", "", "prefill x", "decode x", "first s", "prefill/s", "decode/s"
-        )
-    ]
-    for cell in cells:
-        rows: list[tuple[str, dict[str, Any]]] = [("ours", cell["ours"]), *cell["peers"].items()]
-        for name, found in rows:
-            ratio = found.get("ours_faster")
-            shown = ["", ""] if ratio is None else [f"{ratio[k]:.2f}" for k in ratio]
-            absolute = [f"{found['first_token_s']:.2f}"] + [
-                f"{found[rate]:.1f}" for rate in ("prefill_tokens_per_s", "decode_tokens_per_s")
-            ]
-            lines.append(_ROW.format(cell["batch"], cell["prompt"], name, *shown, *absolute))
-    return "\n".join(lines)
+    rows: list[tuple[str, dict[str, Any]]] = [("ours", cell["ours"]), *cell["peers"].items()]
+    for name, found in rows:
+        ratio = found.get("ours_faster")
+        shown = ["", ""] if ratio is None else [f"{ratio[k]:.2f}" for k in ratio]
+        absolute = [f"{found['first_token_s']:.3g}"] + [
+            f"{found[rate]:.1f}" for rate in ("prefill_tokens_per_s", "decode_tokens_per_s")
+        ]
+        yield _ROW.format(cell["batch"], cell["prompt"], name, *shown, *absolute)
 
 
 def _utilisation(document: dict[str, Any]) -> Iterator[str]:

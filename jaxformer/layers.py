@@ -127,9 +127,10 @@ def _gated(
 ) -> Float[Array, "B T F"]:
     """`gelu(gate) * up`; the fast formulation rounds it once, the exact one as often as the
     official package."""
-    if numerics.formulation == "fast":
-        wide = jnp.promote_types(gate.dtype, jnp.float32)
-        product = jax.nn.gelu(gate.astype(wide), approximate=True) * up.astype(wide)
-        return product.astype(gate.dtype)
-    wide_gate = gate.astype(arithmetic_dtype(numerics.gelu_dtype, gate))
-    return jax.nn.gelu(wide_gate, approximate=True).astype(gate.dtype) * up
+    fast = numerics.formulation == "fast"
+    arithmetic = arithmetic_dtype(numerics.gelu_dtype, gate)
+    wide = gate.astype(jnp.promote_types(arithmetic, jnp.float32) if fast else arithmetic)
+    activated = jax.nn.gelu(wide, approximate=True)
+    if fast:
+        return (activated * up.astype(wide.dtype)).astype(gate.dtype)
+    return activated.astype(gate.dtype) * up

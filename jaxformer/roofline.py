@@ -6,6 +6,7 @@ Williams, Waterman and Patterson, "Roofline: an insightful visual performance mo
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,13 +156,17 @@ def _roofs(axes: Axes, ceilings: Mapping[str, Any], intensities: list[float]) ->
     knee = max(matmul.values()) / read
     low, high = min([*intensities, knee]) / 2, max([*intensities, knee]) * 2
     style: dict[str, Any] = {"color": "0.35", "linewidth": 1.1, "zorder": 2}
-    axes.plot(
-        [low, knee], [low * read, knee * read], label=f"reading, {read / 1e9:.3g} GB/s", **style
-    )
+    axes.plot([low, knee], [low * read, knee * read], label=f"reading, {_scaled(read)}B/s", **style)
     for dash, (dtype, rate) in zip(itertools.cycle(_DASHES), sorted(matmul.items()), strict=False):
-        label = f"matmul {_shown(dtype)}, {rate / 1e9:.3g} GFLOP/s"
+        label = f"matmul {_shown(dtype)}, {_scaled(rate)}FLOP/s"
         axes.plot([rate / read, high], [rate, rate], linestyle=dash, label=label, **style)
     axes.set_xlim(low, high)
+
+
+def _scaled(rate: float) -> str:
+    """Three digits, and the prefix of the unit that follows."""
+    power = min(4, max(0, int(math.log10(rate) // 3)))
+    return f"{rate / 1000**power:.3g} {' kMGT'[power].strip()}"
 
 
 def _label(axes: Axes, found: list[Point]) -> None:
