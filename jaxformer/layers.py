@@ -116,21 +116,13 @@ def gated_mlp(
     """`(gelu(x @ gate) * (x @ up)) @ output` with the tanh GELU (Shazeer 2020)."""
     gate, up = gate_and_up(x, gating, numerics.gating)
     gate, up = tap("gate", gate), tap("up", up)
-    activations = _gated(gate, up, numerics)
+    arithmetic = arithmetic_dtype(numerics.gelu_dtype, gate)
+    fast = numerics.formulation == "fast"
+    wide = gate.astype(jnp.promote_types(arithmetic, jnp.float32) if fast else arithmetic)
+    # The fast formulation rounds the activations once, the official package after each step.
+    kept = wide.dtype if fast else gate.dtype
+    product = jax.nn.gelu(wide, approximate=True).astype(kept) * up.astype(kept)
+    activations = product.astype(gate.dtype)
     if isinstance(output, Rows):
         return tap("output", output(activations))
     return tap("output", jnp.einsum("BTF,FD->BTD", activations, output))
-
-
-def _gated(
-    gate: Float[Array, "B T F"], up: Float[Array, "B T F"], numerics: Numerics
-) -> Float[Array, "B T F"]:
-    """`gelu(gate) * up`; the fast formulation rounds it once, the exact one as often as the
-    official package."""
-    fast = numerics.formulation == "fast"
-    arithmetic = arithmetic_dtype(numerics.gelu_dtype, gate)
-    wide = gate.astype(jnp.promote_types(arithmetic, jnp.float32) if fast else arithmetic)
-    activated = jax.nn.gelu(wide, approximate=True)
-    if fast:
-        return (activated * up.astype(wide.dtype)).astype(gate.dtype)
-    return activated.astype(gate.dtype) * up
