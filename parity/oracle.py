@@ -98,6 +98,10 @@ class Oracle:
         return run
 
 
+# Compiling takes longer than running these, and what they judge is rounded far above them.
+_QUICKLY: Any = {"xla_backend_optimization_level": 0}
+
+
 class StagePrograms:
     """Compiled interpretations of stages, one for all stages of a kind.
 
@@ -116,7 +120,7 @@ class StagePrograms:
         key = (stage.kind, structure, *((leaf.shape, str(leaf.dtype)) for leaf in leaves))
         if key not in self._programs:
             shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arguments)
-            self._programs[key] = jax.jit(self._build(fn, shapes))
+            self._programs[key] = jax.jit(self._build(fn, shapes), compiler_options=_QUICKLY)
         return self._programs[key](*arguments)
 
 

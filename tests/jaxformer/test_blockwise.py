@@ -57,7 +57,7 @@ def test_the_whole_pass_in_blocks(params: Params, tokens: np.ndarray, exact: np.
     assert_equal_but_for_rounding(got, exact)
 
 
-@pytest.mark.parametrize("capacity", [LENGTH, 5 * BLOCK])
+@pytest.mark.parametrize("capacity", [pytest.param(LENGTH, marks=pytest.mark.matrix), 5 * BLOCK])
 def test_the_cache_in_blocks(
     params: Params, tokens: np.ndarray, exact: np.ndarray, capacity: int
 ) -> None:

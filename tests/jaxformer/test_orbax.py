@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import SMALL
+from cases import SEVEN
 from checkpoints_for_tests import TINY, assert_same, change_json, tiny_params
 
 from jaxformer.checkpoint import orbax_store
@@ -80,21 +80,21 @@ def refusal(folder: Path) -> str:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_the_official_package_writes_is_read(tmp_path: Path, layout: str) -> None:
-    params = synthetic_params(SMALL, 0)
-    folder = official_save(tmp_path / layout, official_tree(params, layout), SMALL)
+    params = synthetic_params(SEVEN, 0)
+    folder = official_save(tmp_path / layout, official_tree(params, layout), SEVEN)
     checkpoint = open_checkpoint(folder)
     assert (checkpoint.format, checkpoint.layout) == ("orbax", layout)
-    assert (checkpoint.config, checkpoint.preset, checkpoint.dtype) == (SMALL, None, "bfloat16")
+    assert (checkpoint.config, checkpoint.preset, checkpoint.dtype) == (SEVEN, None, "bfloat16")
     assert_same(checkpoint.load(), params)
-    assert_same(checkpoint.load(blocks=2), synthetic_params(SMALL, 0, blocks=2))
+    assert_same(checkpoint.load(blocks=2), synthetic_params(SEVEN, 0, blocks=2))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_the_official_package_reads_what_we_write(tmp_path: Path, layout: Any, dtype: str) -> None:
     """The config that we put beside is no trouble to it."""
-    params = synthetic_params(SMALL, 0, dtype)
-    save_orbax(params, SMALL, tmp_path / "x", layout=layout)
+    params = synthetic_params(SEVEN, 0, dtype)
+    save_orbax(params, SEVEN, tmp_path / "x", layout=layout)
     loaded = official_load(tmp_path / "x")
     expected = official_params(params)["params"]
     assert jax.tree.structure(loaded) == jax.tree.structure(expected)
@@ -154,7 +154,7 @@ def test_what_can_not_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="layout must be one of nested, flat, stacked"):
         save_orbax(tiny_params(), TINY, tmp_path / "x", layout="deep")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="parameters are not those of the config"):
-        save_orbax(tiny_params(), SMALL, tmp_path / "x")
+        save_orbax(tiny_params(), SEVEN, tmp_path / "x")
     assert os.listdir(tmp_path) == []
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "mine").write_text("kept")

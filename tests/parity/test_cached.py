@@ -41,7 +41,8 @@ def tokens() -> np.ndarray:
     return synthetic_tokens(CONFIG, 2, LENGTH, 0)
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.matrix)])
+@pytest.mark.matrix
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_an_unbroken_cache_differs_by_rounding_alone(tokens: np.ndarray, dtype: str) -> None:
     column = examined(tokens, dtype)
     assert column.compared == len(column.taps) == 43

@@ -101,8 +101,8 @@ def test_the_table_and_every_file(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_formats_on_stdout(form: str, start: str, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [*SMALL_RUN, "--blocks", "1", "--no-variants", "--format", form, "--seq-len", "2"]
-    assert compare.main(arguments) == 0
+    arguments = [*SMALL_RUN, "--blocks", "1", "--no-variants", "--inject", "none"]
+    assert compare.main([*arguments, "--format", form, "--seq-len", "2"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(start)
     if form == "json":
@@ -137,7 +137,8 @@ def test_a_difference_of_ours_is_status_1(
         return source
 
     monkeypatch.setattr(inputs.Inputs, "official", other_tokens)
-    assert compare.main([*SMALL_RUN, "--no-variants", "--out", "r"]) == 1
+    arguments = [*SMALL_RUN, "--blocks", "1", "--no-variants", "--out", "r"]
+    assert compare.main(arguments) == 1
     out = capsys.readouterr().out
     assert "\nours  DIVERGED at embed\n" in out
     assert Path("r/summary.md").read_text().startswith("**Parity does not hold: ours ")
@@ -151,21 +152,24 @@ def test_a_failed_certificate_is_status_1(monkeypatch: pytest.MonkeyPatch) -> No
             return super().__call__(name, value) * 1.0078125
 
     monkeypatch.setattr("parity.sources.base.TapRecorder", Perturbing)
-    assert compare.main([*SMALL_RUN, "--no-variants", "--certify", "--out", "r"]) == 1
+    arguments = [*SMALL_RUN, "--blocks", "1", "--no-variants", "--certify", "--out", "r"]
+    assert compare.main(arguments) == 1
 
 
 def test_an_extra_variant_is_a_column(capsys: pytest.CaptureFixture[str]) -> None:
     variant = "f32 norm:norm_dtype=float32,rms_norm_eps=1e-7"
-    status = compare.main([*SMALL_RUN, "--no-variants", "--variant", variant, "--out", "r"])
-    assert status == 0
+    arguments = [*SMALL_RUN, "--blocks", "1", "--no-variants", "--inject", "none", "--out", "r"]
+    assert compare.main([*arguments, "--variant", variant]) == 0
     column = json.loads(Path("r/comparison.json").read_text())["columns"][1]
     assert column["name"] == "f32 norm"
     assert column["fields"] == {"norm_dtype": "float32", "rms_norm_eps": 1e-7}
     assert column["first_divergence"] == "blocks.0.pre_attention_norm"
 
 
+@pytest.mark.matrix
 def test_local_errors_stand_beside_free_ones(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*SMALL_RUN, "--blocks", "3", "--no-variants", "--inject", "blocks", "--out", "r"]
+    arguments += ["--oracle", "none"]
     assert compare.main([*arguments, "--variant", "eps:rms_norm_eps=1e-3"]) == 0
     table = lines_of(capsys.readouterr().out)[1:]
     assert table[0] == ["block", "elements", "ours", "local", "gain", "eps", "local", "gain"]
@@ -244,18 +248,20 @@ def test_a_recorded_trace_is_a_reference_like_any_other(
     recorded = [*SMALL_RUN, "--source", "flax", "--tokens", "2,5,6;2,9,0", "--out", "golden"]
     assert record_command.main(recorded) == 0
     assert capsys.readouterr().out == "golden\n"
-    assert compare.main(["--reference", "golden", "--out", "r"]) == 0
+    assert compare.main(["--reference", "golden", "--no-variants", "--out", "r"]) == 0
     document = json.loads((tmp_path / "r" / "comparison.json").read_text())
     assert document["manifest"]["reference"].startswith("gemma 3.3")
     assert document["manifest"]["tokens"] == [[2, 5, 6], [2, 9, 0]]
     assert document["columns"][0]["compared"] == 41
 
 
+@pytest.mark.matrix
 def test_logits_are_judged_by_the_tokens_they_choose(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Full depth: the faulty column's impact is told; that of equal logits is none."""
     arguments = ["--model", "gemma3-270m", "--taps", "blocks", "--no-variants", "--out", "r"]
+    arguments += ["--inject", "none", "--oracle", "none"]
     assert compare.main([*arguments, "--variant", "eps:rms_norm_eps=1e-3"]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[21].split()[:3] == ["logits", "4194304", "0"]

@@ -234,7 +234,8 @@ def test_the_command_killed_while_it_runs(checkpoint: Path, earlier: bytes) -> N
     assert os.listdir() == ["r"]
 
 
-@pytest.mark.parametrize("size", [2_000, 60_000])  # of the first file, and of one in the middle
+# Of the first file, and of one in the middle.
+@pytest.mark.parametrize("size", [pytest.param(2_000, marks=pytest.mark.matrix), 60_000])
 def test_a_file_that_cannot_be_written_is_one_message(
     checkpoint: Path, earlier: bytes, size: int
 ) -> None:

@@ -2,10 +2,11 @@
 
 import dataclasses
 
-from cases import SMALL, Case, small_case
+import pytest
+from cases import SMALL, Case
 
 from jaxformer.checkpoint.synthetic import synthetic_params
-from jaxformer.config import PRESETS, Rope
+from jaxformer.config import PRESETS
 from parity.sources.blind_spots import blind_spots
 from parity.sources.gemma_package import preset_config
 
@@ -41,21 +42,7 @@ def test_sixteen_tokens_name_its_stage_in_block_0() -> None:
     assert before.status == "identical"
 
 
-def test_a_block_that_makes_nothing_says_so_where_its_free_error_is_saturated() -> None:
-    """The only global block is wrong: block 6 makes nothing, and differs almost everywhere."""
-    wrong = dataclasses.replace(SMALL, global_rope=Rope(10_000))
-    column = small_case().examine(wrong)
-    after = column.tap("blocks.6.output")
-    assert after is not None
-    assert after.metrics is not None
-    assert after.local is not None
-    assert after.metrics.mismatched > 0.5 * after.metrics.size
-    assert after.local.mismatched == 0
-    assert after.status == "diverged"
-    nothing = f"on the reference's values 0 of {after.metrics.size} differ"
-    assert after.reason == f"inherited from blocks.5.attn.query_rope; {nothing}"
-
-
+@pytest.mark.matrix
 def test_the_narrower_oracle_tells_rounding_from_another_formula_too() -> None:
     columns = two_blocks().examine_all(
         {

@@ -39,6 +39,7 @@ def test_the_einsum_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert run_of(tmp_path / "r.py") == f"{' '.join(told)} elements differ".replace("\n", " ")
 
 
+@pytest.mark.matrix
 def test_the_epsilon_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*SMALL_RUN, "--dtype", "float32", "--variant", "e:rms_norm_eps=1e-5"]
     assert command.main([*arguments, "--repro", str(tmp_path / "r.py")]) == 1

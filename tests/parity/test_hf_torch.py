@@ -39,6 +39,7 @@ from parity.trace import FrameSpec, Manifest, MemorySink, Trace
 
 OURS = dataclasses.replace(SMALL, numerics=NUMERICS_PROFILES["hf"])
 CUT = 3
+ALL = SMALL.num_blocks
 # Longer than the window, padded at the end, in the middle and at the start.
 PADDED = [
     [2, *range(5, 18), 0, 0, 0, 0],
@@ -112,7 +113,7 @@ def padded(tmp_path_factory: pytest.TempPathFactory) -> tuple[HfSource, Trace]:
     text = json.loads((folder / "config.json").read_text()) | {"vocab_size": len(table) + 64}
     (folder / "config.json").write_text(json.dumps({"model_type": "gemma3", "text_config": text}))
     source = hf_source(
-        folder, PADDED, Manifest("test"), blocks=7, dtype="float32", vocab_size=len(table)
+        folder, PADDED, Manifest("test"), blocks=ALL, dtype="float32", vocab_size=len(table)
     )
     return source, recorded(source)
 
@@ -120,24 +121,24 @@ def padded(tmp_path_factory: pytest.TempPathFactory) -> tuple[HfSource, Trace]:
 def test_it_has_every_tap_that_ours_has(
     cut: tuple[HfSource, Trace], padded: tuple[HfSource, Trace]
 ) -> None:
-    for trace, dtype, blocks in ((cut[1], "bfloat16", CUT), (padded[1], "float32", 7)):
-        tokens = PADDED if blocks == 7 else [[2] * 20] * 2
+    for trace, dtype, blocks in ((cut[1], "bfloat16", CUT), (padded[1], "float32", ALL)):
+        tokens = PADDED if blocks == ALL else [[2] * 20] * 2
         source, recorder = ours(tokens, dtype, blocks), TapRecorder()
         jax.eval_shape(functools.partial(source.fn, tap=recorder), *source.args)
         assert list(trace.specs) == recorder.specs
-    assert len(padded[1].specs) == tap_count(7, whole=True)
+    assert len(padded[1].specs) == tap_count(ALL, whole=True)
 
 
 def test_ours_is_transformers_in_float32_padding_included(padded: tuple[HfSource, Trace]) -> None:
     source, trace = padded
-    found = errors(against(trace, ours(PADDED, "float32", 7)))
+    found = errors(against(trace, ours(PADDED, "float32", ALL)))
     assert {name: error for name, error in found.items() if error > 3e-6} == {}
-    assert len(found) == tap_count(7, whole=True)
+    assert len(found) == tap_count(ALL, whole=True)
     assert "masks that count positions" in source.notes[0]
 
 
 def test_the_official_numerics_are_as_close_in_float32(padded: tuple[HfSource, Trace]) -> None:
-    found = errors(against(padded[1], ours(PADDED, "float32", 7, SMALL)))
+    found = errors(against(padded[1], ours(PADDED, "float32", ALL, SMALL)))
     assert max(found.values()) < 3e-6
 
 
@@ -180,14 +181,14 @@ def test_the_manifest_says_what_ran(cut: tuple[HfSource, Trace]) -> None:
     [
         ({"window": 7}, "blocks.0.attn.probs"),
         ({"local_rope": Rope(11_000)}, "blocks.0.attn.query_rope"),
-        ({"global_rope": Rope(1_000_000, 8.0)}, "blocks.5.attn.query_rope"),
+        ({"global_rope": Rope(1_000_000, 8.0)}, "blocks.2.attn.query_rope"),
     ],
 )
 def test_a_fault_shows_first_where_it_is(
     padded: tuple[HfSource, Trace], change: dict[str, Any], first: str
 ) -> None:
     config = dataclasses.replace(OURS, **change)
-    found = errors(against(padded[1], ours(PADDED, "float32", 7, config)))
+    found = errors(against(padded[1], ours(PADDED, "float32", ALL, config)))
     assert next(name for name, error in found.items() if error > 1e-5) == first
 
 
@@ -209,12 +210,12 @@ from parity.errors import RequestError
 from parity.sources import hf_process
 for name, blocks, rows in {
         [
-            ("missing", 7, 512),
+            ("missing", 4, 512),
             ("short", 9, 512),
-            ("other", 7, 512),
-            ("pickle", 7, 512),
-            ("rows", 7, 600),
-            ("absent", 7, 512),
+            ("other", 4, 512),
+            ("pickle", 4, 512),
+            ("rows", 4, 600),
+            ("absent", 4, 512),
             ("fewer", 3, 512),
         ]
     }:
@@ -230,7 +231,7 @@ print("jax" in sys.modules)
     found = [line.partition(" ") for line in done.stdout.splitlines()]
     refusals = {name: reason for name, _, reason in found}
     assert "1 are missing or of another shape, model.layers.2.mlp.up_proj" in refusals["missing"]
-    assert "has 7 blocks, 9 are asked for" in refusals["short"]
+    assert "has 4 blocks, 9 are asked for" in refusals["short"]
     assert "of type 'gemma2', expected Gemma 3" in refusals["other"]
     assert "transformers can't load" in refusals["pickle"]
     assert "a vocabulary of 512, the model 600" in refusals["rows"]

@@ -21,7 +21,7 @@ def widened(fn, *args, dtype: OracleDType = "float64"):
 def test_every_tap_is_of_the_oracles_dtype(dtype: OracleDType) -> None:
     official, _ = small_case().sources()
     trace = Oracle(official.stages, dtype).free()
-    assert len(trace.specs) == tap_count(7, whole=True)
+    assert len(trace.specs) == tap_count(SMALL.num_blocks, whole=True)
     assert {spec.dtype for spec in trace.specs} == {dtype}
 
 

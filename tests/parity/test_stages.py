@@ -18,10 +18,10 @@ from parity.trace import Manifest, MemorySink
 WRONG_ROPE = dataclasses.replace(SMALL, global_rope=Rope(10_000))
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float32", marks=pytest.mark.matrix)])
 def test_nothing_is_made_anywhere(dtype: str) -> None:
     column = small_case(dtype).examine(oracle=None)
-    assert len(column.taps) == tap_count(7, whole=True)
+    assert len(column.taps) == tap_count(SMALL.num_blocks, whole=True)
     assert [tap.tap for tap in column.taps if tap.local is None or tap.stage is None] == []
     assert column.first_divergence is None
     assert column.first_local is None
@@ -32,23 +32,35 @@ def made_in(column: Column) -> set[int | None]:
     return {tap.block for tap in column.taps if tap.local and tap.local.mismatched}
 
 
-def test_a_fault_of_global_blocks_is_local_to_the_global_block() -> None:
-    """Free errors go on into block 6, which makes none of its own."""
-    column = small_case().examine(WRONG_ROPE, scopes=["blocks"], oracle=None)
-    assert made_in(column) == {5}
-    after = column.tap("blocks.6.output")
+@pytest.fixture(scope="module")
+def faulty() -> Column:
+    """The only global block is wrong."""
+    return small_case().examine(WRONG_ROPE)
+
+
+def test_a_fault_of_global_blocks_is_local_to_the_global_block(faulty: Column) -> None:
+    assert made_in(faulty) == {2}
+
+
+def test_a_block_that_makes_nothing_says_so_where_its_free_error_is_saturated(
+    faulty: Column,
+) -> None:
+    """Free errors go on into block 3, which makes none of its own."""
+    after = faulty.tap("blocks.3.output")
     assert after is not None
     assert after.metrics is not None
     assert after.local is not None
-    assert after.metrics.mismatched > 0
+    assert after.metrics.mismatched > 0.5 * after.metrics.size
     assert after.local.mismatched == 0
     assert after.inherited == after.metrics.rel_l2
+    assert after.status == "diverged"
+    nothing = f"on the reference's values 0 of {after.metrics.size} differ"
+    assert after.reason == f"inherited from blocks.2.attn.query_rope; {nothing}"
 
 
-def test_between_taps_only_the_faulty_stage_shows() -> None:
-    column = small_case().examine(WRONG_ROPE, scopes=["taps"], oracle=None)
-    shown = {tap.tap for tap in column.taps if tap.stage and tap.stage.metrics.mismatched}
-    assert shown == {"blocks.5.attn.query_rope", "blocks.5.attn.key_rope"}
+def test_between_taps_only_the_faulty_stage_shows(faulty: Column) -> None:
+    shown = {tap.tap for tap in faulty.taps if tap.stage and tap.stage.metrics.mismatched}
+    assert shown == {"blocks.2.attn.query_rope", "blocks.2.attn.key_rope"}
 
 
 def test_stages_of_a_kind_share_one_program() -> None:
@@ -73,7 +85,7 @@ def test_the_official_stages_make_what_the_whole_model_makes() -> None:
     pieces = MemorySink()
     official.injected(whole, "blocks").run(pieces)
     column = diff_traces(whole, pieces.trace(Manifest("pieces")))
-    assert len(column.taps) == tap_count(7, whole=True)
+    assert len(column.taps) == tap_count(SMALL.num_blocks, whole=True)
     assert column.first_divergence is None
 
 

@@ -72,6 +72,7 @@ def save(figure: Figure, path: Path) -> None:
       OSError: the disk is full.
     """
     figure.savefig(path.with_name(f"{path.name}.png"), dpi=_DPI, metadata={"Software": None})
+    figure.set_layout_engine("none")  # laid out already
     # Neither a date nor the versions of this machine.
     nothing = dict.fromkeys(("Date", "Creator"))
     figure.savefig(path.with_name(f"{path.name}.svg"), metadata=nothing)
