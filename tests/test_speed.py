@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from documents_for_tests import README, ROOT
 
@@ -90,3 +91,17 @@ def test_what_the_readme_says_is_in_the_table() -> None:
         f"prefill of {float(prefill):.0f} tokens/s, {rounded[2]} and {rounded[3]} times as fast, "
         f"at {matmul} of"
     ) in said
+
+
+def test_what_the_page_says_of_long_prompts_and_accuracy_is_what_was_measured() -> None:
+    said = " ".join(PAGE.read_text(encoding="utf-8").split())
+    short, long = document(FOLDER / "avx2/growth.txt")["cells"]
+    assert long["prompt"] == 4 * short["prompt"]
+    growth = long["ours"]["first_token_s"] / short["ours"]["first_token_s"] / 4
+    assert f"Time grows {growth:.2f} times linearly" in said
+    longest = document(FOLDER / "avx2/bench-longest.txt")
+    above = longest["cells"][0]["peak_bytes"] - longest["bytes_per_step"]
+    assert f"takes {above / 1e9:.2f} GB above the weights" in said
+    means = pd.read_csv(FOLDER / "accuracy.csv", index_col="tap")["mean"]
+    low, high = means.min(), means.max()
+    assert f"means of {low:.2f} to {high:.2f}, {means['logits']:.2f} on the logits" in said
