@@ -18,7 +18,11 @@ FOLDER = Path(__file__).parents[1] / "notebooks"
 NAMES = ("quickstart", "epsilon", "einsum", "your_own_model")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    # What the studies' pages show too is run on request.
+    [pytest.param(n, marks=[pytest.mark.matrix] if n == "epsilon" else []) for n in NAMES],
+)
 def test_a_notebook_shows_what_it_holds(name: str, request: pytest.FixtureRequest) -> None:
     path = FOLDER / f"{name}.ipynb"
     kept = nbformat.read(path, as_version=4)

@@ -57,6 +57,7 @@ def test_the_same_seed_says_the_same(model: Gemma) -> None:
     assert say(3) != say(4)
 
 
+@pytest.mark.matrix
 def test_a_batch_says_what_each_prompt_says_alone(model: Gemma) -> None:
     prompts = [PROMPT, "the", "0 1 2 3 4 5 6 7 8 9 " * 3]
     together = model.generate_batch(prompts, max_new_tokens=20)

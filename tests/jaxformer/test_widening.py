@@ -56,6 +56,7 @@ def test_every_block_is_widened_into_the_same_memory() -> None:
     np.testing.assert_array_equal(second[0], np.full((4, 8), 2, np.float32))
 
 
+@pytest.mark.matrix
 def test_widened_once_or_by_every_product_the_bits_are_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

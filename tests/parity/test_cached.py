@@ -83,11 +83,12 @@ def standing(genuine: Callable[..., Any]) -> Callable[..., Any]:
     return advanced
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("name", "fault", "tap"),
     [
         ("_writer", late, "blocks.0.attn.probs"),
-        pytest.param("advanced", standing, "blocks.0.attn.query_rope", marks=pytest.mark.matrix),
+        ("advanced", standing, "blocks.0.attn.query_rope"),
     ],
 )
 def test_a_broken_cache_is_caught_where_it_breaks(

@@ -144,6 +144,7 @@ def test_a_difference_of_ours_is_status_1(
     assert Path("r/summary.md").read_text().startswith("**Parity does not hold: ours ")
 
 
+@pytest.mark.matrix
 def test_a_failed_certificate_is_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
     from parity.record import TapRecorder
 
@@ -432,6 +433,7 @@ def test_without_gemma_the_message_names_the_install_line() -> None:
     assert os.listdir() == []
 
 
+@pytest.mark.matrix
 def test_an_earlier_report_is_replaced_whole(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*SMALL_RUN, "--blocks", "1", "--no-variants", "--taps", "blocks", "--out", "r"]
     assert compare.main(arguments) == 0
@@ -440,6 +442,7 @@ def test_an_earlier_report_is_replaced_whole(capsys: pytest.CaptureFixture[str])
     assert os.listdir() == ["r"]
 
 
+@pytest.mark.matrix
 def test_a_failing_run_leaves_the_earlier_report(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = [*SMALL_RUN, "--blocks", "1", "--no-variants", "--taps", "blocks", "--out", "r"]
     assert compare.main(arguments) == 0

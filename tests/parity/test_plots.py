@@ -209,6 +209,7 @@ draw_pictures(Comparison({}, [test_plots.column("ours")]), Path(sys.argv[2]))
 """
 
 
+@pytest.mark.matrix
 def test_the_same_figures_give_the_same_bytes_on_another_day(tmp_path: Path) -> None:
     def digests(folder: Path) -> dict[str, str]:
         return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()}

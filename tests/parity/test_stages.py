@@ -18,7 +18,8 @@ from parity.trace import Manifest, MemorySink
 WRONG_ROPE = dataclasses.replace(SMALL, global_rope=Rope(10_000))
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float32", marks=pytest.mark.matrix)])
+@pytest.mark.matrix
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_nothing_is_made_anywhere(dtype: str) -> None:
     column = small_case(dtype).examine(oracle=None)
     assert len(column.taps) == tap_count(SMALL.num_blocks, whole=True)

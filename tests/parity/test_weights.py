@@ -29,7 +29,7 @@ def test_bits_are_compared_where_both_have_arrays() -> None:
     check = check_weights(theirs, ours)
     assert check.problems == ()
     assert check.compared == check.tensors == 2 + 11 * SMALL.num_blocks
-    assert str(check) == "weights: 79 tensors agree in name, shape and dtype; the bits of 79"
+    assert str(check) == "weights: 46 tensors agree in name, shape and dtype; the bits of 46"
 
 
 def test_every_offender_is_named() -> None:
