@@ -129,13 +129,14 @@ def write_files(
         # A name from the command line may hold bytes that were no text.
         (folder / name).write_text(text(), encoding="utf-8", errors="backslashreplace")
 
-    write("comparison.json", lambda: json_text(comparison) + "\n")
+    document = comparison.to_json()
+    write("comparison.json", lambda: json_text(document) + "\n")
     write("blocks.csv", lambda: csv_table(comparison))
     write("taps.csv", lambda: comparison.to_frame().to_csv(index=False, lineterminator="\n"))
     stage("drawing pictures")
     pictures = draw_pictures(comparison, folder)
     write("summary.md", lambda: summary(comparison, pictures))
-    write("report.html", lambda: write_page(comparison))
+    write("report.html", lambda: write_page(comparison, document=document))
 
 
 def _unwritable(folder: Path, error: OSError) -> RequestError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Mapping
+from typing import Any
 
 from parity.comparison import Column, Comparison
 from parity.report.inert import one_line
@@ -16,7 +18,7 @@ _NAMED_SKIPPED = 1
 def render(comparison: Comparison, form: str, width: int = WIDTH) -> str:
     """The comparison as `table`, `markdown`, `csv` or `json`; a table is folded at the width."""
     if form == "json":
-        return json_text(comparison)
+        return json_text(comparison.to_json())
     if form == "csv":
         return csv_table(comparison).rstrip("\n")
     tables = [markdown_table(comparison).splitlines()] if form == "markdown" else None
@@ -49,19 +51,19 @@ def headline(comparison: Comparison) -> str:
     return f"{words}, up to rounding" if comparison.holds and not comparison.exact else words
 
 
-def json_text(comparison: Comparison) -> str:
-    """`comparison.json`: a line per tap, so that it can be searched, and stays small."""
-    document = comparison.to_json()
-    columns = document.pop("columns")
+def json_text(document: Mapping[str, Any]) -> str:
+    """`comparison.json` of a comparison's document: a line per tap, so that it can be searched."""
 
     def line(value: object) -> str:
         return json.dumps(value, allow_nan=False)
 
     shown = []
-    for column in columns:
-        taps = ",\n".join(f"   {line(tap)}" for tap in column.pop("taps"))
-        shown.append(f'  {line(column)[:-1]}, "taps": [\n{taps}\n  ]}}')
-    head = "".join(f" {line(name)}: {line(value)},\n" for name, value in document.items())
+    for column in document["columns"]:
+        taps = ",\n".join(f"   {line(tap)}" for tap in column["taps"])
+        rest = {name: value for name, value in column.items() if name != "taps"}
+        shown.append(f'  {line(rest)[:-1]}, "taps": [\n{taps}\n  ]}}')
+    fields = {name: value for name, value in document.items() if name != "columns"}
+    head = "".join(f" {line(name)}: {line(value)},\n" for name, value in fields.items())
     return f'{{\n{head} "columns": [\n' + ",\n".join(shown) + "\n ]\n}"
 
 

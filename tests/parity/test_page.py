@@ -79,7 +79,7 @@ def test_every_figure_of_the_document_is_in_the_page() -> None:
 
 def test_a_profile_is_rounded_to_what_is_drawn() -> None:
     comparison = small_comparison()
-    (pieces,) = page_data(comparison).pieces[1]
+    (pieces,) = page_data(comparison.to_json()).pieces[1]
     exact = comparison.to_json()["columns"][1]["taps"]
     row = next(i for i, tap in enumerate(exact) if tap["profile"])
     found, full = pieces[row], exact[row]["profile"]
@@ -91,7 +91,7 @@ def test_a_profile_is_rounded_to_what_is_drawn() -> None:
 
 
 def test_profiles_come_in_pieces() -> None:
-    data = page_data(large_comparison(blocks=4, columns=1))
+    data = page_data(large_comparison(blocks=4, columns=1).to_json())
     assert [len(piece) for piece in data.pieces[0]] == [PIECE, 83 - PIECE]
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from parity.comparison import Comparison
 from parity.report.inert import one_line
 
 # Taps per piece of profiles: small enough to be unpacked between two frames.
@@ -37,10 +36,9 @@ class PageData:
 
 
 def page_data(
-    comparison: Comparison, causes: Mapping[str, Sequence[dict[str, Any]]] | None = None
+    document: Mapping[str, Any], causes: Mapping[str, Sequence[dict[str, Any]]] | None = None
 ) -> PageData:
     """Args: causes: by column, what explains its differences, as `explained` makes it."""
-    document = comparison.to_json()
     names, statuses, reasons = _Numbers(), _Numbers(), _Numbers()
     blocks: dict[int, int | None] = {}
     columns, pieces = [], []
@@ -93,7 +91,8 @@ def _drawn(part: Any) -> Any:
         # Quantiles lie close to a diagonal: how close is what their chart shows.
         return {k: v if k == "oracle_errors" else _drawn(v) for k, v in part.items()}
     if isinstance(part, list):
-        return [_drawn(value) for value in part]
+        # Most are counts, which stay as they are: without a call each, half the time.
+        return [value if type(value) is int else _drawn(value) for value in part]
     if isinstance(part, float):
         return float(f"{part:.{_DRAWN_DIGITS - 1}e}")
     return part

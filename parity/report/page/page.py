@@ -27,12 +27,17 @@ if TYPE_CHECKING:
 _SCRIPTS = ("store.js", "heat.js", "charts.js", "detail.js", "table.js", "page.js")
 
 
-def write_page(comparison: Comparison, explanation: Mapping[str, Explanation] | None = None) -> str:
+def write_page(
+    comparison: Comparison,
+    explanation: Mapping[str, Explanation] | None = None,
+    document: Mapping[str, Any] | None = None,
+) -> str:
     """The page of a comparison.
 
     Args:
       explanation: by a column's name, what `parity.explain` found for it; its source lines are
         shown with the column's differing taps.
+      document: the comparison's, where it has been made already.
     """
     causes = {name: explained(each) for name, each in (explanation or {}).items()}
     script = "".join(_asset(name) for name in _SCRIPTS)
@@ -45,7 +50,7 @@ def write_page(comparison: Comparison, explanation: Mapping[str, Explanation] | 
         style=_asset("page.css"),
         head=head(comparison),
         worst=worst_taps(comparison),
-        data=_embedded(page_data(comparison, causes)),
+        data=_embedded(page_data(document or comparison.to_json(), causes)),
         library=library_packed,
         script=script,
     )
