@@ -144,7 +144,7 @@ def _tap_rows(column: Column) -> Iterator[dict[str, Any]]:
     for index, tap in enumerate(column.taps):
         figures = dict.fromkeys(_METRIC_NAMES)
         if tap.metrics is not None:
-            figures = dataclasses.asdict(tap.metrics)
+            figures = dict(vars(tap.metrics))
         yield {
             "index": index,
             "tap": tap.tap,

@@ -6,6 +6,7 @@ the page unpacks when a tap of theirs is opened.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,17 +86,24 @@ class _Numbers:
         return list(self._numbers)
 
 
-def _drawn(part: Any) -> Any:
-    """A profile with its numbers rounded to what a chart can show."""
-    if isinstance(part, dict):
-        # Quantiles lie close to a diagonal: how close is what their chart shows.
-        return {k: v if k == "oracle_errors" else _drawn(v) for k, v in part.items()}
-    if isinstance(part, list):
-        # Most are counts, which stay as they are: without a call each, half the time.
-        return [value if type(value) is int else _drawn(value) for value in part]
-    if isinstance(part, float):
-        return float(f"{part:.{_DRAWN_DIGITS - 1}e}")
-    return part
+def _drawn(profile: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A profile with its errors rounded to what a chart can show.
+
+    Not the quantiles: they lie close to a diagonal, and how close is what their chart shows.
+    """
+    if profile is None:
+        return None
+    magnitudes, tokens = profile["by_magnitude"], profile["by_token"]
+    errors = {key: [*map(_coarse, magnitudes[key])] for key in ("max_abs", "mean_abs")}
+    if tokens is not None:
+        tokens = {**tokens, "max_abs": [[*map(_coarse, row)] for row in tokens["max_abs"]]}
+    return {**profile, "by_magnitude": {**magnitudes, **errors}, "by_token": tokens}
+
+
+# Of four digits, values recur among the million of a large report.
+@functools.lru_cache(maxsize=1 << 17)
+def _coarse(value: float) -> float:
+    return float(f"{value:.{_DRAWN_DIGITS - 1}e}")
 
 
 def _rounded(key: str, value: Any) -> Any:

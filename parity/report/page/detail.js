@@ -39,8 +39,6 @@ async function drawDetail(number, tap) {
   const row = column.rowOf.get(tap);
   const box = byId("detail");
   const turn = ++opening;
-  const profile = row === undefined ? null : await profileOf(number, row);
-  if (turn !== opening) return; // another tap was chosen meanwhile
   for (const old of box.querySelectorAll(".chart")) Plotly.purge(old);
   box.replaceChildren(steps(column, row), element("h2", store.overview.taps[tap], { id: "detail-heading", dir: "auto" }));
   if (row === undefined) {
@@ -53,15 +51,16 @@ async function drawDetail(number, tap) {
   box.append(line);
   const reason = store.overview.reasons[column.reason[row]];
   if (reason) box.append(element("p", reason, { className: "reason" }));
-  box.append(figuresOf(column, row), ...worstElement(column, row));
-  if (profile) {
-    drawHistogram(box, profile);
-    drawMagnitudes(box, profile);
-    drawTokens(box, profile);
-    drawQuantiles(box, profile);
-  }
+  const charts = element("div");
+  box.append(figuresOf(column, row), ...worstElement(column, row), charts);
   if (VALUED.has(status)) box.append(...moreFigures(column, row), ...causesOf(column));
   box.scrollTop = 0;
+  const [profile] = await Promise.all([profileOf(number, row), library()]);
+  if (profile === null || turn !== opening) return; // another tap was chosen meanwhile
+  drawHistogram(charts, profile);
+  drawMagnitudes(charts, profile);
+  drawTokens(charts, profile);
+  drawQuantiles(charts, profile);
 }
 
 function steps(column, row) {

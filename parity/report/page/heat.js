@@ -28,6 +28,9 @@ const FIGURES = {
   ratio: ["ratio to the oracle", "oracle_ratio", briefly, "Our error against the wide-dtype oracle over the reference's: below 1 ours is nearer to the truth."],
   stage_ratio: ["ratio to the oracle, made here", "stage_oracle_ratio", briefly, "The same for what is made at this tap alone."],
 };
+const NO_TAP = { text: "", colour: ABSENT, words: "no such tap" };
+// Pixels for the numbers of the blocks.
+const BLOCK_WIDTH = 34;
 const VALUED = new Set(["rounding", "diverged", "nonfinite"]);
 
 const heat = { blocks: [], kinds: [], cellOf: new Map(), tapAt: [], before: [], after: [] };
@@ -107,103 +110,74 @@ const isDark = (colour) => {
   return 0.299 * r + 0.587 * g + 0.114 * b < 140;
 };
 
-// Colours without a value have places of their own below the ramp: -1 - index.
-const FLAT = [...new Set(Object.values(STATUSES).map(([, colour]) => colour).filter(Boolean)), ABSENT, ZERO];
-const COLOURSCALE = (() => {
-  const total = FLAT.length + 1;
-  const steps = [];
-  FLAT.forEach((colour, i) => steps.push([i / total, colour], [(i + 1) / total, colour]));
-  RAMP.forEach((colour, i) => steps.push([(FLAT.length + i / (RAMP.length - 1)) / total, colour]));
-  steps[steps.length - 1][0] = 1;
-  return steps;
-})();
-
-function drawHeat(column, figure, selected, width = byId("heat").clientWidth) {
-  const scale = FIGURES[figure][1] ? scaleOf(figure) : null;
-  drawLegend(column, figure, scale);
-  drawChips(byId("outside-before"), heat.before, column, figure, scale, selected);
-  drawChips(byId("outside-after"), heat.after, column, figure, scale, selected);
-  byId("heat").hidden = !heat.blocks.length;
-  if (!heat.blocks.length) return;
-  const left = 34;
-  const cellWidth = (width - left - 8) / heat.kinds.length;
-  const cellHeight = Math.max(13, Math.min(24, 700 / heat.blocks.length));
-  const cells = heat.tapAt.map((row) =>
-    row.map((tap) => (tap === null ? { text: "", colour: ABSENT, words: "no such tap" } : cellOf(column, tap, figure, scale))),
-  );
-  const z = cells.map((row) =>
-    row.map((cell) => {
-      if (cell.place !== undefined) return FLAT.length + 0.001 + 0.999 * cell.place;
-      return cell.colour === null ? null : FLAT.indexOf(cell.colour) + 0.5;
-    }),
-  );
-  const size = Math.min(11, cellHeight - 4);
-  const fits = (text) => Array.from(text).length * size * 0.6 < cellWidth - 2;
-  const trace = {
-    type: "heatmap", z, zmin: 0, zmax: FLAT.length + 1, colorscale: COLOURSCALE, showscale: false,
-    hoverongaps: true, hoverinfo: "text", texttemplate: "%{text}",
-    text: cells.map((row) => row.map((cell) => (fits(cell.text) ? cell.text : ""))),
-    hovertext: cells.map((row, i) =>
-      row.map((cell, k) => plain(`block ${heat.blocks[i]}, ${shortened(heat.kinds[k], 60)}: ${cell.words}`)),
-    ),
-    textfont: { size, family: "system-ui, sans-serif" },
-  };
-  const labels = heat.kinds.map((kind) => shortened(kind, 22));
-  const longest = Math.max(...labels.map((label) => Array.from(label).length));
-  const top = 14 + Math.round(longest * 6.1);
-  const layout = {
-    width, height: top + 10 + cellHeight * heat.blocks.length,
-    margin: { l: left, r: 8, t: top, b: 10 }, paper_bgcolor: "rgba(0,0,0,0)", font: CHART_FONT,
-    dragmode: false,
-    xaxis: { side: "top", tickmode: "array", tickvals: labels.map((_, i) => i), ticktext: labels.map(plain),
-      tickangle: -90, showgrid: false, zeroline: false, fixedrange: true, range: [-0.5, labels.length - 0.5] },
-    yaxis: { tickmode: "array", tickvals: heat.blocks.map((_, i) => i), showgrid: false, zeroline: false,
-      ticktext: heat.blocks.map((b, i) => (cellHeight > 15 || i % 2 === 0 ? String(b) : "")),
-      fixedrange: true, range: [heat.blocks.length - 0.5, -0.5] },
-    shapes: shapesOf(selected),
-  };
-  Plotly.react("heat", [trace], layout, CHART_CONFIG);
+// Text and colours of an element that shows a cell.
+function paint(box, { text, colour, place }) {
+  box.textContent = text;
+  box.classList.toggle("hatched", colour === null);
+  if (colour === null) return;
+  const shown = place === undefined ? colour : rampColour(place);
+  box.style.background = shown;
+  box.style.color = isDark(shown) ? "#fff" : "#1b1f27";
 }
 
-// White lines between the cells (gaps would show the hatching behind them), and the chosen one's frame.
-function shapesOf(selected) {
-  const [rows, kinds] = [heat.blocks.length, heat.kinds.length];
-  const lines = [];
-  for (let i = 1; i < rows; i++) lines.push(`M-0.5,${i - 0.5}L${kinds - 0.5},${i - 0.5}`);
-  for (let k = 1; k < kinds; k++) lines.push(`M${k - 0.5},-0.5L${k - 0.5},${rows - 0.5}`);
-  const shapes = lines.length ? [{ type: "path", path: lines.join(""), line: { color: "#fff", width: 1 } }] : [];
-  const cell = heat.cellOf.get(selected);
-  if (cell) {
-    const [row, kind] = cell;
-    shapes.push({ type: "rect", x0: kind - 0.5, x1: kind + 0.5, y0: row - 0.5, y1: row + 0.5,
-      line: { color: "#0b57d0", width: 3 } });
-  }
-  return shapes;
+// Pixels: how wide it is, and how tall a cell may be.
+function drawHeat(column, figure, selected, { width = byId("heat").clientWidth, tallest = 24 } = {}) {
+  const scale = FIGURES[figure][1] ? scaleOf(figure) : null;
+  drawLegend(column, figure, scale);
+  drawChips(byId("outside-before"), heat.before, column, figure, scale);
+  drawChips(byId("outside-after"), heat.after, column, figure, scale);
+  byId("heat").hidden = !heat.blocks.length;
+  if (!heat.blocks.length) return;
+  const cellWidth = (width - BLOCK_WIDTH) / heat.kinds.length;
+  const height = Math.max(13, Math.min(tallest, 700 / heat.blocks.length));
+  const size = Math.min(11, height - 4);
+  const fits = (text) => Array.from(text).length * size * 0.6 < cellWidth - 2;
+  byId("heat").style.font = `${size}px/${height - 1}px system-ui, sans-serif`;
+  const rows = heat.tapAt.map((taps, i) => {
+    const row = element("tr");
+    row.append(element("th", String(heat.blocks[i]), { scope: "row" }));
+    taps.forEach((tap, k) => {
+      const cell = tap === null ? NO_TAP : cellOf(column, tap, figure, scale);
+      const box = element("td", undefined, { id: `cell-${i}-${k}` });
+      paint(box, { ...cell, text: fits(cell.text) ? cell.text : "" });
+      box.setAttribute("aria-label", `block ${heat.blocks[i]}, ${shortened(heat.kinds[k], 60)}: ${cell.words}`);
+      if (tap !== null) box.dataset.tap = tap;
+      row.append(box);
+    });
+    return row;
+  });
+  byId("heat").tBodies[0].replaceChildren(...rows);
+  outlineSelected(selected);
+}
+
+// Names of the taps of a block, which stay as they are.
+function drawKinds() {
+  byId("heat").tHead.rows[0].append(...heat.kinds.map((kind) => {
+    const head = element("th", undefined, { scope: "col", title: kind });
+    head.append(element("span", shortened(kind, 22)));
+    return head;
+  }));
 }
 
 function outlineSelected(selected) {
   for (const button of document.querySelectorAll(".chips button")) {
     button.setAttribute("aria-pressed", String(Number(button.dataset.tap) === selected));
   }
-  if (!heat.blocks.length) return;
-  Plotly.relayout("heat", { shapes: shapesOf(selected) });
+  byId("heat").querySelector("[aria-selected]")?.removeAttribute("aria-selected");
+  const cell = byId(`cell-${(heat.cellOf.get(selected) ?? []).join("-")}`);
+  cell?.setAttribute("aria-selected", "true");
+  byId("heat").setAttribute("aria-activedescendant", cell?.id ?? "");
 }
 
 const CHIPS = 200;
 
-function drawChips(box, taps, column, figure, scale, selected) {
+function drawChips(box, taps, column, figure, scale) {
   const buttons = taps.slice(0, CHIPS).map((tap) => {
     const cell = cellOf(column, tap, figure, scale);
-    const colour = cell.place === undefined ? cell.colour : rampColour(cell.place);
-    const name = store.overview.taps[tap];
-    const button = element("button", `${shortened(name, 80)}${cell.text && " "}${cell.text}`, { type: "button", title: cell.words });
+    const name = shortened(store.overview.taps[tap], 80);
+    const button = element("button", undefined, { type: "button", title: cell.words });
+    paint(button, { ...cell, text: `${name}${cell.text && " "}${cell.text}` });
     button.dataset.tap = tap;
-    button.setAttribute("aria-pressed", String(tap === selected));
-    if (colour === null) button.className = "hatched";
-    else {
-      button.style.background = colour;
-      button.style.color = isDark(colour) ? "#fff" : "#1b1f27";
-    }
     return button;
   });
   if (taps.length > CHIPS) buttons.push(element("span", `and ${taps.length - CHIPS} more in the table`));
@@ -215,9 +189,8 @@ function drawLegend(column, figure, scale) {
   const present = new Set(store.overview.statuses);
   for (const [status, [glyph, colour, words]] of Object.entries(STATUSES)) {
     if (!present.has(status) || (scale && VALUED.has(status))) continue;
-    const swatch = element("i", glyph);
-    if (colour === null) swatch.className = "hatched";
-    else Object.assign(swatch.style, { background: colour, color: isDark(colour) ? "#fff" : "#1b1f27" });
+    const swatch = element("i");
+    paint(swatch, { text: glyph, colour });
     const item = element("span");
     item.append(swatch, words);
     items.push(item);

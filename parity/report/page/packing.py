@@ -11,7 +11,7 @@ from typing import Any
 
 def packed(text: str) -> str:
     """Text as base64 of gzip, which the page unpacks; the same for the same text."""
-    return base64.b64encode(gzip.compress(text.encode("utf-8"), 6, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(text.encode("utf-8"), 7, mtime=0)).decode("ascii")
 
 
 def packed_json(data: Any) -> str:

@@ -2,8 +2,8 @@
 
 const chosen = { column: 0, tap: 0, figure: "status" };
 
-// Pixels between the margins of a sheet.
-const PAPER = 660;
+// Pixels: between the margins of a sheet, and so that 20 blocks fit below the head.
+const PAPER = { width: 660, tallest: 17 };
 
 const hashOf = (column, tap) =>
   `#${encodeURIComponent(column.name)}/${encodeURIComponent(store.overview.taps[tap])}`;
@@ -35,12 +35,10 @@ function choose(number, tap, { show = false } = {}) {
   } else outlineSelected(chosen.tap);
   table.chosen = [column, chosen.tap];
   drawRows();
-  const drawn = drawDetail(chosen.column, chosen.tap);
-  if (show) drawn.then(() => {
-    const box = byId("detail");
-    if (getComputedStyle(box).position !== "sticky" || box.getBoundingClientRect().top < 0) box.scrollIntoView({ block: "start" });
-  });
-  return drawn;
+  drawDetail(chosen.column, chosen.tap);
+  if (!show) return;
+  const box = byId("detail");
+  if (getComputedStyle(box).position !== "sticky" || box.getBoundingClientRect().top < 0) box.scrollIntoView({ block: "start" });
 }
 
 function setUpControls() {
@@ -58,7 +56,7 @@ function setUpControls() {
   }
   byId("figure").addEventListener("change", (event) => {
     chosen.figure = event.target.value;
-    drawHeat(store.overview.columns[chosen.column], chosen.figure, chosen.tap);
+    redrawHeat();
   });
   byId("to-table").addEventListener("click", (event) => {
     event.preventDefault();
@@ -76,10 +74,18 @@ function setUpControls() {
 function setUpHeat() {
   if (!heat.blocks.length) return;
   const box = byId("heat");
-  box.on("plotly_click", ({ points: [point] }) => {
-    const tap = heat.tapAt[point.y]?.[point.x];
-    if (tap !== null && tap !== undefined) choose(null, tap, { show: true });
+  drawKinds();
+  box.addEventListener("click", (event) => {
+    const tap = event.target.closest("td")?.dataset.tap;
+    if (tap !== undefined) choose(null, Number(tap), { show: true });
   });
+  // What a cell says is shown at once, below the map, while the pointer is on it.
+  const point = (words) => {
+    byId("pointed").textContent = words ?? "";
+    byId("map").classList.toggle("pointing", Boolean(words));
+  };
+  box.addEventListener("mouseover", (event) => point(event.target.closest("td")?.ariaLabel));
+  box.addEventListener("mouseleave", () => point());
   const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
   box.addEventListener("keydown", (event) => {
     const move = MOVES[event.key];
@@ -97,17 +103,16 @@ function setUpHeat() {
   });
 }
 
-function redraw() {
-  drawHeat(store.overview.columns[chosen.column], chosen.figure, chosen.tap);
-  return drawDetail(chosen.column, chosen.tap);
-}
+const redrawHeat = (sizes) =>
+  drawHeat(store.overview.columns[chosen.column], chosen.figure, chosen.tap, sizes);
 
 async function start() {
-  await Promise.all([loadOverview(), runLibrary()]);
+  await loadOverview();
   byId("app").hidden = byId("all").hidden = false;
   layOut();
   setUpControls();
   setUpTable();
+  setUpHeat();
   const linked = fromHash();
   const first = store.overview.columns[0];
   const worst = first.taps.find((_, row) => !["identical", "not_compared"].includes(statusOf(first, row)));
@@ -116,27 +121,28 @@ async function start() {
   byId("columns").querySelectorAll("input")[chosen.column].checked = true;
   table.chosen = [store.overview.columns[chosen.column], chosen.tap];
   drawRows();
-  const drawn = redraw();
-  setUpHeat();
-  await drawn;
+  redrawHeat();
+  addEventListener("hashchange", () => {
+    const target = fromHash();
+    if (target) choose(target.number, target.tap, { show: true });
+  });
+  addEventListener("beforeprint", () => redrawHeat(PAPER));
+  addEventListener("afterprint", () => redrawHeat());
   performance.mark("interactive");
+  await drawDetail(chosen.column, chosen.tap);
+  performance.mark("charts");
   document.documentElement.dataset.ready = "true";
   let width = innerWidth;
   addEventListener("resize", () => {
     if (innerWidth === width) return;
     width = innerWidth;
-    redraw();
-  });
-  addEventListener("beforeprint", () => drawHeat(store.overview.columns[chosen.column], chosen.figure, chosen.tap, PAPER));
-  addEventListener("afterprint", redraw);
-  addEventListener("hashchange", () => {
-    const target = fromHash();
-    if (target) choose(target.number, target.tap, { show: true });
+    redrawHeat();
+    drawDetail(chosen.column, chosen.tap);
   });
 }
 
 start().catch((error) => {
-  byId("failure").textContent = `The heat map can't be shown: ${error.message}`;
+  byId("failure").textContent = `The heat map and the charts can't be shown: ${error.message}`;
   byId("failure").hidden = false;
   throw error;
 });

@@ -26,10 +26,14 @@ async function profileOf(column, row) {
   return (await store.pieces.get(id))[row % store.overview.piece];
 }
 
-async function runLibrary() {
-  const script = document.createElement("script");
-  script.textContent = await unpacked("library");
-  document.head.append(script);
+// The charts' library, which takes longer to start than all else: not before a chart is due.
+let starting = null;
+
+function library() {
+  starting ??= unpacked("library").then((text) => {
+    document.head.append(element("script", text));
+  });
+  return starting;
 }
 
 const statusOf = (column, row) => store.overview.statuses[column.status[row]];
@@ -44,10 +48,6 @@ function valueOf(column, row, key) {
   }
   return column.figures[key][row];
 }
-
-// What Plotly takes for markup in its texts is shown as it is written.
-const plain = (text) =>
-  String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
 const shortened = (text, width) => {
   const letters = Array.from(text);
