@@ -25,6 +25,8 @@ from typing import Any
 
 import filelock
 
+from parity.report.exchange import exchanged
+
 _FORMAT = "parity-report-draft"
 _NAME = re.compile(r"\.(?P<target>.+)\.[a-z0-9_]{8}")
 # How often the count of frames is written, in seconds; stages are written as they begin.
@@ -77,8 +79,8 @@ class Draft:
     def put_in_place(self) -> None:
         """The finished report takes its place; one that stood there goes.
 
-        No system renames a folder over another, so the two change places in two steps. What is
-        stopped between them is finished by `close`, or by the next run.
+        Where the system can't exchange two folders at once, they change places in two steps. What
+        is stopped between them is finished by `close`, or by the next run.
 
         Raises:
           OSError: it can't be renamed; then what stood there stands there.
@@ -87,6 +89,9 @@ class Draft:
         self._tell()
         earlier = self._folder / "earlier"
         if self._target.exists():
+            if exchanged(self.report, self._target):
+                self.report.rename(earlier)
+                return
             self._target.rename(earlier)
         try:
             self.report.rename(self._target)
