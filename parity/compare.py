@@ -113,7 +113,11 @@ def _command(arguments: list[str]) -> int:
         comparison = dataclasses.replace(
             comparison, manifest={**comparison.manifest, "command": command}
         )
-        report.write(comparison)
+        try:
+            report.write(comparison)
+        except RequestError:
+            show(comparison, parsed.format)  # what took minutes is not lost with the disk
+            raise
     progress(f"wrote {out}")
     show(comparison, parsed.format)
     holds = comparison.holds and all(certificate.holds for certificate in certificates)
