@@ -70,6 +70,15 @@ class Finding:
         node = self.counterpart.reference.node if self.counterpart else None
         return node.where if node else None
 
+    @property
+    def counterpart_place(self) -> str:
+        """That line in words, which say so where it is farther on; empty if it isn't known."""
+        where = self.counterpart_where
+        if self.counterpart is None or where is None or not where.file:
+            return ""
+        later = self.counterpart.ours.node is not self.node
+        return f"{where}, where the two line up again" if later else str(where)
+
 
 def find(ours: Graph, reference: Graph) -> list[Finding]:
     """Departures of ours in execution order. Values of `ours` are replaced on the way."""

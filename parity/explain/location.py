@@ -39,7 +39,14 @@ class Location:
         return self.file, self.line
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}" if self.file else "unknown place"
+        """The last three parts of its path, none of them outside of its package, and the line."""
+        if not self.file:
+            return "unknown place"
+        path = Path(self.file)
+        tops = (folder for folder in path.parents if not (folder / "__init__.py").is_file())
+        top = next(tops, path.parent)
+        inside = path if top == path.parent else path.relative_to(top)
+        return f"{Path(*inside.parts[-3:])}:{self.line}"
 
 
 NOWHERE = Location("", 0)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parity.report.table import WIDTH
 
 if TYPE_CHECKING:
     from parity.explain.explanation import Cause, Explanation
-    from parity.explain.location import Location
 
 _INDENT = " " * 5
 
@@ -37,16 +35,16 @@ def _cause(number: int, cause: Cause) -> list[str]:
     finding = cause.findings[0]
     node = finding.node
     inputs = ", ".join(shape_of(v.array) for v in node.inputs if not v.constant)
-    lines = [f"{number:>3}  {shown(cause.where)}", *_wrapped(f"> {cause.where.text}")]
+    lines = [f"{number:>3}  {cause.where}", *_wrapped(f"> {cause.where.text}")]
     operation = f"{node.operation} of {inputs}: {figures(finding)}"
     if node.where.place != cause.where.place:
-        operation += f" (at {shown(node.where)})"
+        operation += f" (at {node.where})"
     lines += _wrapped(operation)
     if finding.change:
         lines += _wrapped(finding.change)
     theirs = finding.counterpart_where
-    if theirs is not None and theirs.file:
-        lines += _wrapped(f"reference: {shown(theirs)}")
+    if theirs is not None and finding.counterpart_place:
+        lines += _wrapped(f"reference: {finding.counterpart_place}")
         lines += _wrapped(f"> {theirs.text}")
     lines += _wrapped(f"confidence {finding.confidence}: {finding.reason}")
     if cause.attribution is not None:
@@ -55,21 +53,10 @@ def _cause(number: int, cause: Cause) -> list[str]:
         lines += _wrapped(cause.elsewhere)
     elif len(cause.findings) > 1:
         lines += _wrapped(f"the same statement at {len(cause.findings)} operations")
-    others = [shown(place) for place in finding.alternatives[:2]]
+    others = [str(place) for place in finding.alternatives[:2]]
     if others:
         lines += _wrapped(f"else look at {', '.join(others)}")
     return lines
-
-
-def shown(place: Location) -> str:
-    """A place by the last three parts of its path, none of them outside of its package."""
-    if not place.file:
-        return "unknown place"
-    path = Path(place.file)
-    tops = (folder for folder in path.parents if not (folder / "__init__.py").is_file())
-    top = next(tops, path.parent)
-    inside = path if top == path.parent else path.relative_to(top)
-    return f"{Path(*inside.parts[-3:])}:{place.line}"
 
 
 def _wrapped(text: str, indent: str = _INDENT) -> list[str]:

@@ -1,5 +1,6 @@
 """Explaining any two JAX functions: places, other frameworks, refusals, scripts."""
 
+import dataclasses
 import inspect
 import subprocess
 import sys
@@ -181,6 +182,34 @@ def test_the_text_says_what_an_engineer_needs() -> None:
     assert "confidence high" in text
     assert "UNEXPLAINED: 96 elements differ" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_no_place_gives_away_where_this_machine_keeps_its_files() -> None:
+    def ours(x, w):
+        h = jnp.sin(x)
+        return jnp.tanh((h * h) @ w)
+
+    def reference(x, w):
+        h = jnp.cos(x)
+        return jnp.tanh((1.001 - h * h) @ w)
+
+    text = " ".join(str(explain(ours, reference, X, W, attribution=False)).split())
+    place = f"parity/test_explain.py:{line_of(reference, '1.001')}"
+    assert f"the reference has sub at tests/{place}" in text
+    assert str(Path(__file__).parents[2]) not in text
+
+
+def test_a_line_of_the_reference_that_is_farther_on_is_said_to_be() -> None:
+    def ours(x, w):
+        h = norm(x, 1e-2) @ w
+        return jax.nn.silu(h) + x
+
+    (cause,) = explain(ours, theirs, X, W, attribution=False).causes
+    (finding,) = cause.findings
+    there = f"tests/parity/test_explain.py:{line_of(norm, 'variance + eps')}"
+    assert there.endswith(finding.counterpart_place)
+    earlier = dataclasses.replace(finding, node=finding.node.inputs[0].node)
+    assert earlier.counterpart_place.endswith(", where the two line up again")
 
 
 def test_equal_functions_have_no_cause() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from parity.report.explanation import shown
-
 if TYPE_CHECKING:
     from parity.explain.explanation import Cause, Explanation
 
@@ -27,12 +25,12 @@ def _cause(cause: Cause) -> dict[str, Any]:
         ("confidence", f"{finding.confidence}: {finding.reason}"),
         ("attribution", "" if cause.attribution is None else str(cause.attribution)),
         ("seen", cause.elsewhere),
-        ("else look at", ", ".join(shown(place) for place in finding.alternatives[:2])),
+        ("else look at", ", ".join(str(place) for place in finding.alternatives[:2])),
     ]
     return {
-        "place": shown(cause.where),
+        "place": str(cause.where),
         "text": cause.where.text,
-        "reference_place": shown(theirs) if theirs is not None and theirs.file else "",
+        "reference_place": finding.counterpart_place,
         "reference_text": theirs.text if theirs is not None and theirs.file else "",
         "lines": [line for line in lines if line[1]],
     }
