@@ -16,14 +16,29 @@ def machine() -> dict[str, str | int]:
     import jax
 
     device = jax.devices()[0]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "processor": _processor(),
-        "cores": cores or 1,
+        "cores": cores(),
         "backend": device.platform,
         "device": device.device_kind,
         "jax": jax.__version__,
     }
+
+
+def cores() -> int:
+    """How many this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def cpuinfo() -> dict[str, str]:
+    """What Linux says of its first processor, names in small letters; empty elsewhere."""
+    said: dict[str, str] = {}
+    if _CPUINFO.exists():
+        for line in _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            said.setdefault(name.strip().lower(), value.strip())
+    return said
 
 
 def cache_folder() -> Path:
@@ -58,11 +73,8 @@ def with_huge_pages() -> None:
 
 def _processor() -> str:
     """Model and instruction sets, where the system tells: virtual machines of one name differ."""
-    if not _CPUINFO.exists():
+    said = cpuinfo()
+    if not said:
         return platform.processor() or platform.machine()
-    said: dict[str, str] = {}
-    for line in _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
-        name, _, value = line.partition(":")
-        said.setdefault(name.strip().lower(), value.strip())
     vectors = [w for w in said.get("flags", "").split() if w.startswith(("avx", "amx"))]
     return " ".join([said.get("model name", platform.machine()), *sorted(vectors)])

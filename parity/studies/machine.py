@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+
+from jaxformer.machine import cores, cpuinfo
 
 # Prefixes of the names of instruction sets that compute with floats.
 _ARITHMETIC = ("avx", "amx", "fma", "sse", "sve", "asimd", "neon")
@@ -20,10 +20,8 @@ def machine() -> dict[str, Any]:
     here = environment()
     return {
         "processor": platform.machine(),
-        "features": _features(Path("/proc/cpuinfo")),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "features": _features(),
+        "cores": cores(),
         "xla_flags": here["xla_flags"],
         "backend": here["backend"],
         **here["versions"],
@@ -35,11 +33,7 @@ def same_bits_expected(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool
     return all(one.get(name) == other.get(name) for name in _DECISIVE)
 
 
-def _features(cpuinfo: Path) -> list[str]:
-    if not cpuinfo.exists():
-        return []
-    for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip().lower() in ("flags", "features"):
-            return sorted(word for word in value.split() if word.startswith(_ARITHMETIC))
-    return []
+def _features() -> list[str]:
+    said = cpuinfo()
+    words = (said.get("flags") or said.get("features") or "").split()
+    return sorted(word for word in words if word.startswith(_ARITHMETIC))

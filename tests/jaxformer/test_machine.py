@@ -1,13 +1,14 @@
 """Where things are kept, and what compiled programs are kept for."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from jaxformer.machine import cache_folder, machine
+from jaxformer.machine import cache_folder, cpuinfo, machine
 
 
 def test_the_folder_is_the_named_one_or_the_users(
@@ -29,6 +30,20 @@ def test_the_machine_is_told_by_what_decides_speed() -> None:
     assert int(found["cores"]) >= 1
     assert found["processor"]
     assert found == machine()
+
+
+def test_a_processor_is_told_by_its_model_and_vectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tmp_path / "cpuinfo"
+    monkeypatch.setattr("jaxformer.machine._CPUINFO", said)
+    assert cpuinfo() == {}
+    assert machine()["processor"] == (platform.processor() or platform.machine())
+    said.write_text("model name\t: Some CPU\nflags\t\t: sse avx2 avx\n\nmodel name\t: Another\n")
+    assert machine()["processor"] == "Some CPU avx avx2"
+    assert cpuinfo()["model name"] == "Some CPU"
+    said.write_text("Features\t: fp asimd sve\n")
+    assert cpuinfo() == {"features": "fp asimd sve"}
 
 
 PROGRAM = """
