@@ -12,7 +12,6 @@ from parity.accuracy import Accuracy
 from parity.comparison import Column, Comparison
 from parity.diff import diff_arrays
 from parity.explain.location import Location
-from parity.report.explanation import shown
 from parity.report.files import ReportFolder
 from parity.report.inert import code, code_block, escaped, one_line
 from parity.report.plots import Pictures
@@ -255,4 +254,4 @@ def test_a_place_is_named_from_its_package_on(tmp_path: Path) -> None:
         deep / "layers.py": "a/b/layers.py:7",
         Path("/home/x/work/model.py"): "x/work/model.py:7",
     }
-    assert {path: shown(Location(str(path), 7)) for path in places} == places
+    assert {path: str(Location(str(path), 7)) for path in places} == places
