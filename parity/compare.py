@@ -115,11 +115,9 @@ def _command(arguments: list[str]) -> int:
         )
         try:
             report.write(comparison)
-        except RequestError:
-            show(comparison, parsed.format)  # what took minutes is not lost with the disk
-            raise
-    progress(f"wrote {out}")
-    show(comparison, parsed.format)
+            progress(f"wrote {out}")
+        finally:  # what took minutes is not lost with a full disk
+            show(comparison, parsed.format)
     holds = comparison.holds and all(certificate.holds for certificate in certificates)
     return HOLDS if holds else DIFFERS
 

@@ -93,6 +93,19 @@ def test_what_the_readme_says_is_in_the_table() -> None:
     ) in said
 
 
+def test_what_the_page_says_of_faster_memory_is_what_was_measured() -> None:
+    said = " ".join(PAGE.read_text(encoding="utf-8").split())
+    cells = document(FOLDER / "avx2b/bench.txt")["cells"]
+    shares = [cell["decode_share_of_read"] for cell in cells]
+    factors = [cell["peers"]["official"]["ours_faster"]["decode"] for cell in cells]
+    low, high = sorted(x / share for x, share in zip(factors, shares, strict=True))
+    assert f"the roof is at {low:.1f} to {high:.1f} times the official package" in said
+    assert f"is at {min(shares):.0%} to {max(shares):.0%} of it".replace("% to", " to") in said
+    took = cells[-1]["ours"]["first_token_s"]
+    products = took * cells[-1]["prefill_share_of_matmul"]
+    assert f"and {products:.1f} of avx2b's {took:.1f}" in said
+
+
 def test_what_the_page_says_of_long_prompts_and_accuracy_is_what_was_measured() -> None:
     said = " ".join(PAGE.read_text(encoding="utf-8").split())
     short, long = document(FOLDER / "avx2/growth.txt")["cells"]

@@ -19,7 +19,7 @@ def exchanged(one: Path, other: Path) -> bool:
     """
     if sys.platform != "linux":
         return False
-    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # glibc 2.28, musl has none
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # not in every C library
     if rename is None:
         return False
     paths = [os.fsencode(path) for path in (one, other)]

@@ -1,5 +1,6 @@
 """The page in headless Chromium: drawn, operated, silent, and closed to what a trace holds."""
 
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,6 +112,22 @@ def test_a_cell_that_was_not_compared_opens_too(opened: Opened) -> None:
         "() => document.querySelector('#detail').textContent.includes('has no such tap')"
     )
     assert page.locator("#detail .badge").inner_text() == "not compared"
+
+
+def test_without_blocks_the_chosen_tap_is_marked_among_the_others(
+    browser: Any, tmp_path: Path
+) -> None:
+    whole = small_comparison()
+    columns = [
+        dataclasses.replace(c, taps=[tap for tap in c.taps if tap.block is None])
+        for c in whole.columns
+    ]
+    opened = Opened(browser, dataclasses.replace(whole, columns=columns), tmp_path)
+    page = opened.at("#ours/logits")
+    assert not page.locator("#heat").is_visible()
+    pressed = page.locator(".chips button[aria-pressed=true]").all_inner_texts()
+    assert pressed == ["logits ="]
+    opened.check()
 
 
 def test_a_cell_says_what_it_is_under_the_pointer(opened: Opened) -> None:

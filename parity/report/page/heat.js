@@ -29,7 +29,7 @@ const FIGURES = {
   stage_ratio: ["ratio to the oracle, made here", "stage_oracle_ratio", briefly, "The same for what is made at this tap alone."],
 };
 const NO_TAP = { text: "", colour: ABSENT, words: "no such tap" };
-// Pixels for the numbers of the blocks.
+// Pixels for the numbers of the blocks, as in page.css.
 const BLOCK_WIDTH = 34;
 const VALUED = new Set(["rounding", "diverged", "nonfinite"]);
 
@@ -127,7 +127,11 @@ function drawHeat(column, figure, selected, { width = byId("heat").clientWidth, 
   drawChips(byId("outside-before"), heat.before, column, figure, scale);
   drawChips(byId("outside-after"), heat.after, column, figure, scale);
   byId("heat").hidden = !heat.blocks.length;
-  if (!heat.blocks.length) return;
+  if (heat.blocks.length) drawCells(column, figure, scale, width, tallest);
+  outlineSelected(selected);
+}
+
+function drawCells(column, figure, scale, width, tallest) {
   const cellWidth = (width - BLOCK_WIDTH) / heat.kinds.length;
   const height = Math.max(13, Math.min(tallest, 700 / heat.blocks.length));
   const size = Math.min(11, height - 4);
@@ -147,7 +151,6 @@ function drawHeat(column, figure, selected, { width = byId("heat").clientWidth, 
     return row;
   });
   byId("heat").tBodies[0].replaceChildren(...rows);
-  outlineSelected(selected);
 }
 
 // Names of the taps of a block, which stay as they are.

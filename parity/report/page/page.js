@@ -84,7 +84,7 @@ function setUpHeat() {
     byId("pointed").textContent = words ?? "";
     byId("map").classList.toggle("pointing", Boolean(words));
   };
-  box.addEventListener("mouseover", (event) => point(event.target.closest("td")?.ariaLabel));
+  box.addEventListener("mouseover", (event) => point(event.target.closest("td")?.getAttribute("aria-label")));
   box.addEventListener("mouseleave", () => point());
   const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
   box.addEventListener("keydown", (event) => {
