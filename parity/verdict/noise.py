@@ -50,7 +50,7 @@ def floor_in_processes(
         progress(f"noise floor, process {number + 1} of {repeat}")
         with tempfile.TemporaryDirectory(prefix="parity-") as folder:
             out = Path(folder) / "trace"
-            command = [sys.executable, "-m", "parity.trace.recorder", *arguments, "--out", str(out)]
+            command = [sys.executable, "-m", "parity.record", *arguments, "--out", str(out)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 last = done.stderr.strip().splitlines()[-1:]

@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from parity import impact
+from parity.arrays import logits as impact
 from parity.arrays.logits import logits_impact
 
 

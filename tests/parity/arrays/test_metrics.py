@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from parity import metrics
+from parity.arrays import metrics
 from parity.arrays.metrics import compare_arrays, ulp_distance
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)

@@ -13,7 +13,8 @@ import pytest
 from documents_for_tests import KEPT, headings, phrases
 from parity.sources import inputs
 
-from parity import compare, record_command
+from parity.commands import compare
+from parity.commands import record as record_command
 
 SMALL_RUN = ["--model", "gemma3-270m", "--blocks", "2"]
 

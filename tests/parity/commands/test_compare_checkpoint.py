@@ -11,7 +11,8 @@ from tokenizers_for_tests import make_sentencepiece
 from jaxformer.checkpoint.safetensors import save_safetensors
 from jaxformer.checkpoint.synthetic import synthetic_params
 from jaxformer.tokenizer import load_tokenizer
-from parity import compare, record_command
+from parity.commands import compare
+from parity.commands import record as record_command
 from parity.explain import __main__ as explain
 
 PROMPT = "the quick brown fox jumps over the lazy dog, then the other fox jumps"

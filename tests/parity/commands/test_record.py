@@ -11,7 +11,7 @@ from cases import SHORT
 
 from jaxformer.checkpoint.safetensors import save_safetensors
 from jaxformer.checkpoint.synthetic import synthetic_params
-from parity import record_command
+from parity.commands import record as record_command
 from parity.errors import RequestError
 from parity.trace.disk import load_trace
 
@@ -56,7 +56,8 @@ def test_the_module_is_a_command(tmp_path: Path) -> None:
 
 KILLED = """
 import os, signal
-from parity import record_command, storage
+from parity.commands import record as record_command
+from parity.trace import disk as storage
 storage._SHARD_BYTES = 1
 
 def put(self, frame, old=storage.DiskSink.put):

@@ -12,8 +12,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from parity import storage
 from parity.errors import RequestError
+from parity.trace import disk as storage
 from parity.trace.disk import DiskSink, load_trace
 from parity.trace.frames import Frame, FrameSpec, Manifest
 
@@ -77,7 +77,7 @@ def test_an_interrupted_run_leaves_readable_frames_and_is_refused_as_whole(tmp_p
 KILLED = """
 import sys, time, numpy as np
 from pathlib import Path
-from parity import storage
+from parity.trace import disk as storage
 from parity.trace.frames import Frame, FrameSpec, Manifest
 storage._SHARD_BYTES = 1 << 16
 specs = [FrameSpec(i, f"f{i}", (1 << 14,), "float32") for i in range(10_000)]

@@ -54,7 +54,7 @@ def test_the_largest_self_difference_is_the_floor() -> None:
 
 @pytest.mark.matrix
 def test_fresh_processes_record_what_this_one_does(tmp_path) -> None:
-    from parity import record_command
+    from parity.commands import record as record_command
 
     assert record_command.main([*SMALL_RUN, "--out", str(tmp_path / "t")]) == 0
     first = load_trace(tmp_path / "t")

@@ -17,7 +17,7 @@ from jaxformer.config import PRESETS
 from jaxformer.generate import generate
 from jaxformer.layout import laid_out
 from jaxformer.model import forward
-from parity import compare
+from parity.commands import compare
 
 pytestmark = pytest.mark.matrix
 KEPT = Path(__file__).parents[4] / "reports" / "speed"
