@@ -19,7 +19,7 @@ from parity.sides.function import FunctionSource
 from parity.subjects.gemma.flax_gemma import flax_gemma_source
 from parity.subjects.gemma.gemma_package import converted_config
 from parity.subjects.gemma.ours import jaxformer_source
-from parity.trace.frames import Manifest
+from parity.trace.manifest import Manifest
 from parity.verdict.comparison import Column
 from parity.verdict.evidence import Evidence
 from parity.verdict.run import Candidate, compare_candidate, recorded

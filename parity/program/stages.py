@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from parity.trace.frames import Frame, FrameSpec, Manifest, Sink, Trace, numpy_dtype
+from parity.trace.frames import Frame, FrameSpec, Sink, Trace, numpy_dtype
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import (
     NumericsMode,
     Recording,

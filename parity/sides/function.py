@@ -13,7 +13,8 @@ import numpy as np
 
 from parity.arrays.metrics import Metrics, compare_arrays
 from parity.program.stages import Scope, Stage, StagedSource
-from parity.trace.frames import FrameSpec, Manifest, Sink, Trace
+from parity.trace.frames import FrameSpec, Sink, Trace
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import (
     NumericsMode,
     Recording,
@@ -104,7 +105,7 @@ class FunctionSource:
             raise ValueError("run before certifying")
         plain = self.fn if self.untapped is None else self.untapped
         return compare_arrays(
-            np.asarray(run_untapped(plain, *self.args, numerics=self.numerics)), self._output
+            self._output, np.asarray(run_untapped(plain, *self.args, numerics=self.numerics))
         )
 
     def injected(self, reference: Trace, scope: Scope) -> StagedSource:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from parity.trace.frames import FrameSpec, Manifest, Sink, Trace
+from parity.trace.frames import FrameSpec, Sink, Trace
+from parity.trace.manifest import Manifest
 
 
 @dataclass

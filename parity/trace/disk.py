@@ -22,7 +22,8 @@ import safetensors
 import safetensors.numpy
 
 from parity.errors import RequestError
-from parity.trace.frames import Frame, FrameSpec, Manifest, Trace, numpy_dtype
+from parity.trace.frames import Frame, FrameSpec, Trace, numpy_dtype
+from parity.trace.manifest import Manifest
 
 _FORMAT = "parity-trace"
 _VERSION = 1

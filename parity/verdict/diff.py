@@ -13,7 +13,8 @@ from parity.arrays.logits import Impact, logits_impact
 from parity.arrays.metrics import compare_arrays
 from parity.arrays.profile import profile
 from parity.errors import RequestError
-from parity.trace.frames import Frame, FrameSpec, Manifest, Trace
+from parity.trace.frames import Frame, FrameSpec, Trace
+from parity.trace.manifest import Manifest
 from parity.verdict.comparison import Column
 from parity.verdict.status import UNEXAMINED
 from parity.verdict.taps import TapDiff
@@ -56,14 +57,14 @@ class DiffSink:
         name = frame.spec.name
         if name in self._reference:
             reference = self._reference[name]
-            row = diff_arrays(name, reference, frame.value)
+            row = diff_arrays(name, frame.value, reference)
             if self._profiled and row.metrics is not None and row.metrics.mismatched:
-                shape = profile(reference, frame.value, row.metrics.mismatched, self._tokens)
+                shape = profile(frame.value, reference, row.metrics.mismatched, self._tokens)
                 row = dataclasses.replace(row, profile=shape)
             self._rows.append(row)
             if row.status == "diverged":
                 if name == LOGITS:
-                    self._impact = logits_impact(reference, frame.value)
+                    self._impact = logits_impact(frame.value, reference)
                 if self._on_difference is not None:
                     self._on_difference(name, reference, frame.value)
         else:
@@ -83,14 +84,14 @@ class DiffSink:
         return Column(name, dict(fields or {}), [*self._rows, *missing], self._impact)
 
 
-def diff_arrays(tap: str, reference: np.ndarray, ours: np.ndarray) -> TapDiff:
+def diff_arrays(tap: str, ours: np.ndarray, reference: np.ndarray) -> TapDiff:
     """One pair's figures, and its status as far as they tell."""
     if reference.shape != ours.shape:
         reason = f"expected {list(reference.shape)}, got {list(ours.shape)}"
         return TapDiff(tap, "shape", reason)
     if reference.dtype != ours.dtype:
         return TapDiff(tap, "dtype", f"expected {reference.dtype}, got {ours.dtype}")
-    metrics = compare_arrays(reference, ours)
+    metrics = compare_arrays(ours, reference)
     if metrics.nonfinite:
         reason = f"{metrics.nonfinite} of the mismatched elements are Inf or NaN on a side"
         return TapDiff(tap, "nonfinite", reason, metrics)
@@ -100,14 +101,14 @@ def diff_arrays(tap: str, reference: np.ndarray, ours: np.ndarray) -> TapDiff:
 
 
 def diff_traces(
-    reference: Trace, ours: Trace, name: str = "ours", fields: Mapping[str, Any] | None = None
+    ours: Trace, reference: Trace, name: str = "ours", fields: Mapping[str, Any] | None = None
 ) -> Column:
     """Compare two traces frame by frame, in the execution order of `ours`.
 
     Raises:
       RequestError: they are of other tokens, weights or models, or have no tap in common.
     """
-    check_comparable(reference.manifest, ours.manifest)
+    check_comparable(ours.manifest, reference.manifest)
     sink = DiffSink(reference, profiled=True)
     sink.begin(ours.specs)
     for frame in ours.frames():
@@ -121,7 +122,7 @@ def diff_traces(
     return column
 
 
-def check_comparable(reference: Manifest, ours: Manifest) -> None:
+def check_comparable(ours: Manifest, reference: Manifest) -> None:
     """Refuse a comparison that would mean nothing.
 
     Raises:

@@ -135,7 +135,7 @@ class Evidence:
 
         def on_difference(name: str, reference: np.ndarray, ours: np.ndarray) -> None:
             if name in truth:
-                found[name] = accuracy(truth[name], reference, ours)
+                found[name] = accuracy(truth[name], ours, reference)
 
         candidate.run(DiffSink(self._reference, None, on_difference))
         return found
@@ -170,10 +170,10 @@ class Evidence:
                 twin = kernels.get(name)
                 errors[name] = dataclasses.replace(
                     errors[name],
-                    kernels=None if twin is None else accuracy(truths[name], twin, ours),
+                    kernels=None if twin is None else accuracy(truths[name], ours, twin),
                     bound_share=share_of_bound(reference, ours, limit),
                     formula_share=share,
-                    accuracy=accuracy(truths[name], reference, ours),
+                    accuracy=accuracy(truths[name], ours, reference),
                 )
         return errors
 

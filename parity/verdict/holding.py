@@ -15,7 +15,8 @@ from parity.sides.function import FunctionSource, Source
 from parity.subjects.gemma.inputs import Inputs
 from parity.subjects.gemma.references import Reference, opened
 from parity.subjects.gemma.setting import arguments_of
-from parity.trace.frames import Manifest, Trace
+from parity.trace.frames import Trace
+from parity.trace.manifest import Manifest
 from parity.verdict.comparison import Column
 from parity.verdict.evidence import Evidence
 from parity.verdict.noise import TIMED_KERNELS, floor_here, floor_in_processes, floor_line, widest

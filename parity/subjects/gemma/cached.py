@@ -32,7 +32,7 @@ from jaxformer.params import BlockParams, Params
 from parity.program.stages import InjectingTap, Stage
 from parity.sides.function import FunctionSource
 from parity.subjects.gemma.ours import config_json
-from parity.trace.frames import Manifest
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import NumericsMode
 
 _PROBS = "attn.probs"

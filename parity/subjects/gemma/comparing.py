@@ -15,7 +15,7 @@ from parity.subjects.gemma.blind_spots import blind_spots
 from parity.subjects.gemma.inputs import Inputs, make_inputs, official_config
 from parity.subjects.gemma.references import Reference, profile_fields, suited_to
 from parity.subjects.gemma.setting import Setting
-from parity.trace.frames import Manifest
+from parity.trace.manifest import Manifest
 from parity.verdict.comparison import Comparison
 from parity.verdict.diff import check_comparable
 from parity.verdict.holding import Holding, Options
@@ -47,7 +47,7 @@ def compare(
     setting = suited_to(setting, first)
     stored = first if isinstance(first, StoredSource) else None
     if stored:
-        check_comparable(stored.manifest, setting.manifest)
+        check_comparable(setting.manifest, stored.manifest)
     if "flax" in references:
         from parity.subjects.gemma.gemma_package import import_gemma
 
@@ -55,7 +55,7 @@ def compare(
         import_gemma()
     inputs = make_inputs(setting, progress)
     if stored:
-        check_comparable(stored.manifest, inputs.manifest)
+        check_comparable(inputs.manifest, stored.manifest)
     notes: list[str] = []
     if options.check_weights:
         # What is given to the package are our own arrays, and a trace is refused for other bits.
@@ -113,7 +113,7 @@ def _weights(inputs: Inputs, progress: Callable[[str], None]) -> WeightCheck:
     progress("weights: checking names, shapes and dtypes")
     setting = inputs.setting
     check = check_weights(
-        expected_weights(official_config(setting), setting.dtype), given_weights(inputs.params)
+        given_weights(inputs.params), expected_weights(official_config(setting), setting.dtype)
     )
     if check.problems:
         raise RequestError(str(check))

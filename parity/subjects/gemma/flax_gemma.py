@@ -27,7 +27,7 @@ from jaxformer.params import BlockParams, Params
 from parity.program.stages import Stage
 from parity.sides.function import FunctionSource
 from parity.subjects.gemma.gemma_package import block_params, import_gemma, official_params
-from parity.trace.frames import Manifest
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import NumericsMode
 
 # path of a module inside its block -> the tap of its output

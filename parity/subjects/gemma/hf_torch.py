@@ -27,7 +27,8 @@ from parity.arrays.metrics import Metrics, compare_arrays
 from parity.errors import RequestError
 from parity.subjects.gemma.hf_process import CERTIFICATE, TRACE_FOLDER
 from parity.trace.disk import load_trace
-from parity.trace.frames import FrameSpec, Manifest, Sink, Trace
+from parity.trace.frames import FrameSpec, Sink, Trace
+from parity.trace.manifest import Manifest
 
 INSTALL = "pip install -c constraints.txt -e '.[hf]'"
 _PACKAGES = ("torch", "transformers")
@@ -190,7 +191,7 @@ class HfSource:
         self._start(request, folder / "stderr")
         if self._request["certify"]:
             outputs = safetensors.numpy.load_file(folder / CERTIFICATE)
-            self._certificate = compare_arrays(outputs["untapped"], outputs["tapped"])
+            self._certificate = compare_arrays(outputs["tapped"], outputs["untapped"])
         return load_trace(folder / TRACE_FOLDER)
 
     def _start(self, request: Path, complaints: Path) -> None:

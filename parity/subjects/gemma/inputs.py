@@ -22,7 +22,7 @@ from parity.sides.function import FunctionSource, environment
 from parity.subjects.gemma.cached import cached_source
 from parity.subjects.gemma.ours import jaxformer_source, weights_hash, with_fields
 from parity.subjects.gemma.setting import CUSTOM, Setting
-from parity.trace.frames import Manifest
+from parity.trace.manifest import Manifest
 from parity.verdict.variants import OURS, Variant
 
 

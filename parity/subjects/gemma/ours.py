@@ -19,7 +19,7 @@ from jaxformer.params import BlockParams, Params, named_leaves
 from parity.errors import RequestError
 from parity.program.stages import Stage
 from parity.sides.function import FunctionSource
-from parity.trace.frames import Manifest
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import NumericsMode
 
 

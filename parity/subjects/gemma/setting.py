@@ -15,7 +15,7 @@ from jaxformer.tokenizer import load_tokenizer
 from parity.commands.arguments import DEFAULT_LENGTH, DEFAULT_MODEL, DTYPES, Choice, integer
 from parity.errors import RequestError
 from parity.subjects.gemma.ours import config_json
-from parity.trace.frames import Manifest, json_hash
+from parity.trace.manifest import Manifest, json_hash
 from parity.trace.recorder import NumericsMode
 
 CUSTOM = "custom"

@@ -10,7 +10,8 @@ from cases import SMALL, small_case, tap_count
 from jaxformer.config import Rope
 from parity.program.stages import Scope, Stage, StagedSource
 from parity.sides.function import FunctionSource
-from parity.trace.frames import Manifest, MemorySink
+from parity.trace.frames import MemorySink
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import record_trace
 from parity.verdict.comparison import Column
 from parity.verdict.diff import diff_traces
@@ -85,7 +86,7 @@ def test_the_official_stages_make_what_the_whole_model_makes() -> None:
     whole = recorded_trace(official)
     pieces = MemorySink()
     official.injected(whole, "blocks").run(pieces)
-    column = diff_traces(whole, pieces.trace(Manifest("pieces")))
+    column = diff_traces(pieces.trace(Manifest("pieces")), whole)
     assert len(column.taps) == tap_count(SMALL.num_blocks, whole=True)
     assert column.first_divergence is None
 

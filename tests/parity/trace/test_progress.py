@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import pytest
 
 from parity.sides.function import FunctionSource
-from parity.trace.frames import Manifest, MemorySink
+from parity.trace.frames import MemorySink
+from parity.trace.manifest import Manifest
 from parity.trace.progress import counted
 from parity.verdict.run import Candidate, compare_candidate, recorded
 

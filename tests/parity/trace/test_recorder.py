@@ -10,8 +10,9 @@ import pytest
 from parity.arrays.metrics import compare_arrays
 from parity.errors import RequestError
 from parity.sides.function import FunctionSource
-from parity.trace.frames import Frame, FrameSpec, Manifest, MemorySink
+from parity.trace.frames import Frame, FrameSpec, MemorySink
 from parity.trace.ledger import LedgerError, OrderedDelivery
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import TapRecorder, compile_recording, record_trace, run_untapped
 
 X = jnp.asarray(np.random.default_rng(0).standard_normal((64, 64)), jnp.float32)
@@ -160,7 +161,7 @@ class ComparingSink(MemorySink):
 
     def put(self, frame: Frame) -> None:
         tiny = np.full(8, 1e-40, np.float32)
-        self.result = compare_arrays(tiny, 2 * tiny)
+        self.result = compare_arrays(2 * tiny, tiny)
 
 
 def test_sinks_do_not_run_where_denormals_are_flushed() -> None:

@@ -11,7 +11,7 @@ from parity.arrays.metrics import Metrics, compare_arrays
 from parity.errors import RequestError
 from parity.sides.function import FunctionSource
 from parity.trace.disk import load_trace
-from parity.trace.frames import Manifest
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import record_trace
 from parity.verdict.noise import floor_here, floor_in_processes, floor_line, widest
 
@@ -71,8 +71,8 @@ def test_a_process_that_fails_says_why() -> None:
 
 
 def test_widest_keeps_the_larger_of_each() -> None:
-    small = compare_arrays(np.float32([1]), np.float32([1.5]))
-    large = compare_arrays(np.float32([1]), np.float32([3]))
+    small = compare_arrays(np.float32([1.5]), np.float32([1]))
+    large = compare_arrays(np.float32([3]), np.float32([1]))
     none = Metrics(size=1)
     assert widest({"a": small, "b": large}, {"a": large, "b": small, "c": none}) == {
         "a": large,

@@ -6,7 +6,7 @@ import pytest
 
 from parity.errors import RequestError
 from parity.sides.function import FunctionSource
-from parity.trace.frames import Manifest
+from parity.trace.manifest import Manifest
 from parity.verdict.run import Candidate, certificate, compare_candidate, recorded
 
 X = jnp.asarray(np.random.default_rng(0).standard_normal((32, 32)), jnp.bfloat16)

@@ -14,7 +14,8 @@ from jaxformer.cache import Cache
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from parity.subjects.gemma.cached import cached_source
 from parity.subjects.gemma.ours import jaxformer_source
-from parity.trace.frames import Manifest, MemorySink
+from parity.trace.frames import MemorySink
+from parity.trace.manifest import Manifest
 from parity.verdict.comparison import Column
 from parity.verdict.evidence import Evidence
 from parity.verdict.run import Candidate, compare_candidate, recorded

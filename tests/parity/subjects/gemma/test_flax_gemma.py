@@ -19,7 +19,8 @@ from parity.commands.arguments import BLOCK_TAPS
 from parity.errors import RequestError
 from parity.subjects.gemma.flax_gemma import flax_gemma_source
 from parity.subjects.gemma.gemma_package import converted_config, official_params, preset_config
-from parity.trace.frames import Manifest, MemorySink, Trace
+from parity.trace.frames import MemorySink, Trace
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import Recording, TapRecorder, compile_recording
 from parity.verdict.run import Candidate, certificate, compare_candidate, recorded
 

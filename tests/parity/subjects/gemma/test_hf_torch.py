@@ -32,7 +32,8 @@ from parity.sides.function import FunctionSource
 from parity.subjects.gemma.hf_taps import FrameLedger, expected_frames
 from parity.subjects.gemma.hf_torch import HfSource, hf_folder, hf_source
 from parity.subjects.gemma.ours import jaxformer_source
-from parity.trace.frames import FrameSpec, Manifest, MemorySink, Trace
+from parity.trace.frames import FrameSpec, MemorySink, Trace
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import NumericsMode, TapRecorder
 from parity.verdict.comparison import Column
 from parity.verdict.diff import DiffSink
