@@ -45,7 +45,7 @@ def _silent(message: str) -> None:
     del message
 
 
-def hf_source(
+def hf_side(
     folder: Path,
     tokens: Sequence[Sequence[int]],
     manifest: Manifest,
@@ -57,7 +57,7 @@ def hf_source(
     select: str = "*",
     certify: bool = False,
     progress: Progress = _silent,
-) -> HfSource:
+) -> HfSide:
     """transformers' model in a Hugging Face folder, its attention eager; it runs on the CPU.
 
     Args:
@@ -99,7 +99,7 @@ def hf_source(
         "select": select,
         "certify": certify,
     }
-    return HfSource(manifest, request, progress)
+    return HfSide(manifest, request, progress)
 
 
 @contextlib.contextmanager
@@ -125,8 +125,8 @@ def hf_folder(params: Params, config: Config) -> Iterator[Path]:
         yield folder
 
 
-class HfSource:
-    """A Source; see `hf_source`. Each run is a process of its own.
+class HfSide:
+    """A Side; see `hf_side`. Each run is a process of its own.
 
     Attributes:
       notes: what the last run departs in from transformers as its users have it.

@@ -9,7 +9,7 @@ import pytest
 
 from parity.arrays.metrics import compare_arrays
 from parity.errors import RequestError
-from parity.sides.function import FunctionSource
+from parity.sides.function import FunctionSide
 from parity.trace.frames import Frame, FrameSpec, MemorySink
 from parity.trace.ledger import LedgerError, OrderedDelivery
 from parity.trace.manifest import Manifest
@@ -189,8 +189,8 @@ class PerturbingRecorder(TapRecorder):
         return super().__call__(name, value) * 1.0078125
 
 
-def source_of(fn) -> FunctionSource:
-    return FunctionSource("ours", fn, (X,), Manifest("test"))
+def source_of(fn) -> FunctionSide:
+    return FunctionSide("ours", fn, (X,), Manifest("test"))
 
 
 def test_certify_passes_for_taps_that_change_nothing() -> None:
