@@ -13,7 +13,7 @@ _COMMANDS = {
     "explain": ("parity.commands.explain", "the statement at which a model departs"),
     "record": ("parity.commands.record", "the trace of one run, in a folder"),
     "bench": ("parity.commands.bench", "what parity costs, as ratios"),
-    "studies": ("parity.subjects.gemma.studies.command", "the case studies, made anew"),
+    "studies": ("parity.studies.__main__", "the case studies, made anew"),
 }
 _USAGE = "usage: parity COMMAND [arguments]; parity COMMAND --help says which"
 

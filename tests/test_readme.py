@@ -19,7 +19,7 @@ from documents_for_tests import KEPT, OUTPUT, README, ROOT, command_output, phra
 import jaxformer
 from jaxformer.__main__ import _COMMANDS
 from jaxformer.gemma import Gemma
-from parity.subjects.gemma.studies.machine import machine, same_bits_expected
+from parity.studies.machine import machine, same_bits_expected
 
 REFERENCE = ROOT / "reports/commands.md"
 # Started by other commands.

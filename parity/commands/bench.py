@@ -16,7 +16,6 @@ from typing import Any
 
 from parity.commands.arguments import HOLDS, Parser, Progress, run_command
 from parity.errors import RequestError
-from parity.subjects.gemma.benchmarks import BENCHMARKS, BLOCKS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,13 +24,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _command(arguments: list[str]) -> int:
+    from parity.subjects.gemma.benchmarks import BENCHMARKS, run_baseline
+
     parser = Parser(prog="python -m parity.bench", description="What parity costs, as ratios.")
     parser.add_argument("--only", metavar="|".join(BENCHMARKS), help="one of them (default: all)")
     parser.add_argument("--repeat", type=int, default=3, help="pairs per ratio (default: 3)")
     parser.add_argument("--baseline", action="store_true", help="run the command's baseline")
     parsed = parser.parse_args(arguments)
     if parsed.baseline:
-        return _run_baseline()
+        run_baseline()
+        return HOLDS
     if parsed.only is not None and parsed.only not in BENCHMARKS:
         raise RequestError(f"--only must be one of {', '.join(BENCHMARKS)}; got {parsed.only!r}")
     if parsed.repeat < 1:
@@ -43,22 +45,4 @@ def _command(arguments: list[str]) -> int:
             lines, figures[name] = benchmark(parsed.repeat, progress)
             print("\n".join(f"{name:9} {line}" for line in lines), flush=True)
     print(json.dumps(figures))
-    return HOLDS
-
-
-def _run_baseline() -> int:
-    """What anyone would write to run the official model once: weights, `model.apply`, logits."""
-    import jax
-    import jax.numpy as jnp
-
-    from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
-    from jaxformer.config import PRESETS
-    from parity.subjects.gemma.gemma_package import import_gemma, official_params, preset_config
-
-    gm = import_gemma()
-    config = PRESETS["gemma3-1b"]
-    params = synthetic_params(config, 0, blocks=BLOCKS)
-    model = gm.nn.Gemma3_1B(config=preset_config("gemma3-1b", BLOCKS))
-    tokens = jnp.asarray(synthetic_tokens(config, 1, 16, 0))
-    jax.block_until_ready(model.apply(official_params(params), tokens).logits)
     return HOLDS

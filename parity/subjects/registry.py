@@ -6,7 +6,8 @@ import importlib.metadata
 from collections.abc import Sequence
 
 from parity.errors import RequestError
-from parity.subjects.functions import FunctionSubject, names_a_function
+from parity.subjects.functions import FunctionSubject
+from parity.subjects.loading import names_a_function
 from parity.subjects.subject import Subject
 
 GROUP = "parity.subjects"
@@ -37,7 +38,9 @@ def named(name: str) -> Subject:
     """
     found = {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
     if name not in found:
-        there = f"there are {', '.join(sorted(found))}; " if found else ""
+        there = f"there are {', '.join(sorted(found))}; "
+        if not found:
+            there = "none is registered, so install this package again (pip install -e .); "
         raise RequestError(
             f"no subject {name!r}; {there}a function is named as file.py:function or "
             "module:function"

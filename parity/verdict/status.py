@@ -92,9 +92,7 @@ def _stage_status(stage: StageError) -> tuple[Status, str]:
 def _undecided(stage: StageError) -> str:
     """Why neither bound nor formula is known, and what would decide it."""
     if not stage.unruled:
-        return (
-            "neither a bound nor the unrounded formula is known; a tap in between would tell more"
-        )
+        return "neither bound nor unrounded formula is known; a tap in between would tell more"
     named = ", ".join(stage.unruled[:3]) + (", …" if len(stage.unruled) > 3 else "")
     return f"no error rule for {named}; a tap before and after it would keep the rest judged"
 

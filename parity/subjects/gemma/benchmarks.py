@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import os
 import statistics
@@ -12,12 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from parity.commands.arguments import HOLDS, Parser, Progress
 from parity.errors import RequestError
 
 if TYPE_CHECKING:
     from parity.subjects.gemma.inputs import Inputs
     from parity.trace.frames import Frame, FrameSpec
+
+Progress = Callable[[str], None]
 
 BLOCKS = 20
 _TAPS_LENGTH = 512
@@ -149,13 +151,30 @@ def bench_memory(repeat: int, progress: Progress) -> tuple[list[str], dict[str, 
     return lines, figures
 
 
+def run_baseline() -> None:
+    """What anyone would write to run the official model once: weights, `model.apply`, logits."""
+    import jax
+    import jax.numpy as jnp
+
+    from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
+    from jaxformer.config import PRESETS
+    from parity.subjects.gemma.gemma_package import import_gemma, official_params, preset_config
+
+    gm = import_gemma()
+    config = PRESETS["gemma3-1b"]
+    params = synthetic_params(config, 0, blocks=BLOCKS)
+    model = gm.nn.Gemma3_1B(config=preset_config("gemma3-1b", BLOCKS))
+    tokens = jnp.asarray(synthetic_tokens(config, 1, 16, 0))
+    jax.block_until_ready(model.apply(official_params(params), tokens).logits)
+
+
 def _inputs(arguments: list[str], progress: Progress) -> Inputs:
     """Weights and tokens as the command would make them from these arguments."""
-    from parity.commands.arguments import add_choice_arguments, parse_choice
+    from parity.subjects.gemma.arguments import add_choice_arguments, parse_choice
     from parity.subjects.gemma.inputs import make_inputs
     from parity.subjects.gemma.setting import resolve
 
-    parser = Parser()
+    parser = argparse.ArgumentParser()
     add_choice_arguments(parser)
     return make_inputs(resolve(parse_choice(parser.parse_args(arguments))), progress)
 
@@ -175,7 +194,7 @@ def _process(arguments: list[str]) -> tuple[float, int]:
     said = child.stderr.read()
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode != HOLDS:
+    if child.returncode != 0:
         last = said.decode(errors="replace").strip().splitlines()[-1:]
         raise RequestError(f"{' '.join(arguments)} ended with {child.returncode}: {last}")
     return time.perf_counter() - start, usage.ru_maxrss * 1024

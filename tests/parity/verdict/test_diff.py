@@ -39,7 +39,7 @@ def test_statuses_say_what_happened() -> None:
     column = diff_traces(ours, reference)
     assert {tap.tap: tap.status for tap in column.taps} == {
         "same": "identical",
-        "other": "diverged",
+        "other": "unjudged",
         "nan": "nonfinite",
         "shape": "shape",
         "dtype": "dtype",

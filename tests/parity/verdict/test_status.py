@@ -50,7 +50,6 @@ def test_rounding_needs_all_three() -> None:
         ({"formula_share": float("nan")}, "another formula"),
         ({"bound_share": 3.0}, "3 times the bound of a reordered rounding"),
         ({"accuracy": WORSE}, "less accurate: 3 times the reference's error"),
-        ({"accuracy": None}, "not held against an oracle"),
     ],
 )
 def test_each_alone_is_divergence(figures: dict, reason: str) -> None:
@@ -79,18 +78,50 @@ def test_divergence_is_inherited_over_rounding() -> None:
 
 def test_what_no_stage_makes_is_no_rounding() -> None:
     (tap,) = judged([differing("a", NOTHING)])
-    assert tap.status == "diverged"
-    assert "look at what joins the stages" in tap.reason
+    assert tap.status == "unjudged"
+    assert "it comes of what is compiled together" in tap.reason
 
 
 def test_unexamined_is_not_excused() -> None:
     (tap,) = judged([differing("a")])
-    assert (tap.status, tap.reason) == ("diverged", UNEXAMINED)
+    assert (tap.status, tap.reason) == ("unjudged", UNEXAMINED)
+
+
+@pytest.mark.parametrize(
+    ("figures", "reason"),
+    [
+        ({"accuracy": None}, "not held against an oracle, which --oracle float64 would do"),
+        ({"bound_share": None, "formula_share": None}, "neither bound nor unrounded formula"),
+        (
+            {"bound_share": None, "formula_share": None, "unruled": ("foo", "bar")},
+            "no error rule for foo, bar; a tap before and after it",
+        ),
+    ],
+)
+def test_what_nothing_decides_is_unjudged(figures: dict, reason: str) -> None:
+    (tap,) = judged([differing("a", made(**figures))])
+    assert tap.status == "unjudged"
+    assert reason in tap.reason
+
+
+def test_a_less_accurate_tap_is_diverged_though_no_rule_bounds_it() -> None:
+    unknown = {"bound_share": None, "formula_share": None}
+    (tap,) = judged([differing("a", made(accuracy=WORSE, **unknown))])
+    assert tap.status == "diverged"
+
+
+def test_unjudged_is_inherited_over_rounding_and_divergence_over_both() -> None:
+    unknown = made(bound_share=None, formula_share=None)
+    taps = [differing("a", made()), differing("b", unknown), differing("c", NOTHING)]
+    assert statuses(*taps) == ["rounding", "unjudged", "unjudged"]
+    assert judged(taps)[2].reason.startswith("inherited from b;")
+    wrong = differing("d", made(formula_share=9.0))
+    assert statuses(*taps, wrong, differing("e", NOTHING))[3:] == ["diverged", "diverged"]
 
 
 def test_a_block_that_makes_nothing_says_so_without_stages() -> None:
     taps = judged([differing("a"), differing("b", local=SAME), differing("c", local=OTHER)])
-    assert [tap.status for tap in taps] == ["diverged"] * 3
+    assert [tap.status for tap in taps] == ["unjudged"] * 3
     assert taps[1].reason == "inherited from a; on the reference's values 0 of 2 differ"
 
 

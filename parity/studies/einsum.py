@@ -28,7 +28,7 @@ from jaxformer.layers import gate_and_up
 from jaxformer.params import BlockParams
 from parity.arrays.metrics import compare_arrays
 from parity.errors import RequestError
-from parity.subjects.gemma.studies.summation import Chain, replay, reveal
+from parity.studies.summation import Chain, replay, reveal
 from parity.trace.recorder import COMPILER_OPTIONS, NumericsMode, record_trace
 
 FORMULATIONS: tuple[Gating, ...] = get_args(Gating)

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -54,17 +55,17 @@ def _command(arguments: list[str]) -> int:
 
 
 def _epsilon(out: Path, reduced: bool, progress: Callable[[str], None]) -> None:
-    from parity.subjects.gemma.studies import epsilon
-    from parity.subjects.gemma.studies.machine import machine
+    from parity.studies import epsilon
+    from parity.studies.machine import machine
 
     found = epsilon.run(epsilon.REDUCED if reduced else epsilon.FULL, out, progress)
     _write(out / "figures.json", _json({**found, "machine": machine()}))
 
 
 def _einsum(out: Path, reduced: bool, progress: Callable[[str], None]) -> None:
-    from parity.subjects.gemma.studies import einsum
-    from parity.subjects.gemma.studies.einsum_files import csv_text, draw, summary_text
-    from parity.subjects.gemma.studies.machine import machine
+    from parity.studies import einsum
+    from parity.studies.einsum_files import csv_text, draw, summary_text
+    from parity.studies.machine import machine
 
     plan = einsum.REDUCED if reduced else einsum.FULL
     rows = einsum.measure(plan, progress)
@@ -88,3 +89,7 @@ def _write(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

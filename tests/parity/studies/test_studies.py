@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from parity.subjects.gemma.studies.command import main
-from parity.subjects.gemma.studies.einsum import Row
-from parity.subjects.gemma.studies.einsum_files import csv_text, summary_text
-from parity.subjects.gemma.studies.machine import same_bits_expected
-from parity.subjects.gemma.studies.summation import Chain, replay, reveal
+from parity.studies.__main__ import main
+from parity.studies.einsum import Row
+from parity.studies.einsum_files import csv_text, summary_text
+from parity.studies.machine import same_bits_expected
+from parity.studies.summation import Chain, replay, reveal
 
-REPORTS = Path(__file__).parents[4] / "reports"
+REPORTS = Path(__file__).parents[3] / "reports"
 
 
 def load(path: Path) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxformer.config import Gating
-    from parity.subjects.gemma.studies.einsum import Row
+    from parity.studies.einsum import Row
 
 
 def csv_text(rows: Sequence[Row]) -> str:
