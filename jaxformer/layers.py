@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxformer.config import ArithmeticDType, Gating, Numerics, Rope
-from jaxformer.rows import Rows
+from jaxformer.fast.rows import Rows
 from jaxformer.taps import Tap
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxformer import cli
-from jaxformer.cli import Parser, Progress, integer, one_of
+from jaxformer.commands import arguments as plumbing
+from jaxformer.commands.arguments import Parser, Progress, integer, one_of
 from jaxformer.config import PRESETS
 from jaxformer.errors import UsageError
 from parity.errors import RequestError
@@ -130,7 +130,7 @@ def parse_choice(arguments: argparse.Namespace) -> Choice:
 
 def run_command(name: str, command: Callable[[list[str]], int], arguments: list[str] | None) -> int:
     """Run a command's body; the caller's mistakes become one line on stderr and status 2."""
-    return cli.run_command(name, command, arguments, (RequestError, UsageError))
+    return plumbing.run_command(name, command, arguments, (RequestError, UsageError))
 
 
 def _optional_integer(name: str, text: str | None) -> int | None:
@@ -151,7 +151,7 @@ def _weights(text: str | None) -> tuple[int | None, str | None]:
 
 
 def _tokens(text: str) -> list[list[int]]:
-    rows = cli.token_rows("--tokens", text)
+    rows = plumbing.token_rows("--tokens", text)
     if len({len(row) for row in rows}) > 1:
         raise RequestError(
             f"--tokens rows must be of one length, got {[len(row) for row in rows]}; pad with 0"

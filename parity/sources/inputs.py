@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jaxformer.attention import PADDING_ID
 from jaxformer.checkpoint.synthetic import synthetic_params
 from jaxformer.config import Config
-from jaxformer.forms import measured_choice
-from jaxformer.layout import laid_out
+from jaxformer.fast.forms import measured_choice
+from jaxformer.fast.layout import laid_out
 from jaxformer.params import Params
 from parity.errors import RequestError
 from parity.sources.base import FunctionSource, environment
