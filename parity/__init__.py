@@ -18,18 +18,18 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "Comparison": "parity.comparison",
-    "DiskSink": "parity.storage",
-    "Manifest": "parity.trace",
-    "MemorySink": "parity.trace",
+    "Comparison": "parity.verdict.comparison",
+    "DiskSink": "parity.trace.disk",
+    "Manifest": "parity.trace.frames",
+    "MemorySink": "parity.trace.frames",
     "RequestError": "parity.errors",
-    "TapRecorder": "parity.record",
-    "Trace": "parity.trace",
-    "compare_arrays": "parity.metrics",
-    "compile_recording": "parity.record",
-    "diff_traces": "parity.diff",
-    "load_trace": "parity.storage",
-    "record_trace": "parity.record",
+    "TapRecorder": "parity.trace.recorder",
+    "Trace": "parity.trace.frames",
+    "compare_arrays": "parity.arrays.metrics",
+    "compile_recording": "parity.trace.recorder",
+    "diff_traces": "parity.verdict.diff",
+    "load_trace": "parity.trace.disk",
+    "record_trace": "parity.trace.recorder",
 }
 
 

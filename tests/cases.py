@@ -13,16 +13,16 @@ import jax.numpy as jnp
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.config import Config, gemma3_layer_kinds
 from jaxformer.params import Params
-from parity.comparison import Column
-from parity.evidence import Evidence
-from parity.oracle import OracleDType
-from parity.run import Candidate, compare_candidate, recorded
-from parity.sources.base import FunctionSource
-from parity.sources.flax_gemma import flax_gemma_source
-from parity.sources.gemma_package import converted_config
-from parity.sources.jaxformer import jaxformer_source
-from parity.stages import Scope
-from parity.trace import Manifest
+from parity.program.oracle import OracleDType
+from parity.program.stages import Scope
+from parity.sides.function import FunctionSource
+from parity.subjects.gemma.flax_gemma import flax_gemma_source
+from parity.subjects.gemma.gemma_package import converted_config
+from parity.subjects.gemma.ours import jaxformer_source
+from parity.trace.frames import Manifest
+from parity.verdict.comparison import Column
+from parity.verdict.evidence import Evidence
+from parity.verdict.run import Candidate, compare_candidate, recorded
 
 # The last block comes after a global one; grouped queries; a window of 8.
 SMALL = Config(

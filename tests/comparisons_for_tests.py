@@ -5,12 +5,12 @@ import dataclasses
 import ml_dtypes
 import numpy as np
 
-from parity.accuracy import Accuracy, ErrorQuantiles
-from parity.comparison import Column, Comparison
-from parity.diff import diff_arrays
-from parity.metrics import Metrics
-from parity.profile import Profile, profile
-from parity.taps import StageError, TapDiff
+from parity.arrays.accuracy import Accuracy, ErrorQuantiles
+from parity.arrays.metrics import Metrics
+from parity.arrays.profile import Profile, profile
+from parity.verdict.comparison import Column, Comparison
+from parity.verdict.diff import diff_arrays
+from parity.verdict.taps import StageError, TapDiff
 
 TAPS = (
     "input", "pre_attention_norm", "attn.query", "attn.key", "attn.value", "attn.query_norm",

@@ -12,7 +12,7 @@ import nbclient
 import nbformat
 import pytest
 
-from parity.studies.machine import machine, same_bits_expected
+from parity.subjects.gemma.studies.machine import machine, same_bits_expected
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NAMES = ("quickstart", "epsilon", "einsum", "your_own_model")

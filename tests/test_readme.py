@@ -19,11 +19,11 @@ from documents_for_tests import KEPT, OUTPUT, README, ROOT, command_output, phra
 import jaxformer
 from jaxformer.__main__ import _COMMANDS
 from jaxformer.gemma import Gemma
-from parity.studies.machine import machine, same_bits_expected
+from parity.subjects.gemma.studies.machine import machine, same_bits_expected
 
 REFERENCE = ROOT / "reports/commands.md"
-# Started by other commands; the last is what `parity.record` calls.
-INTERNAL = {"parity.peers", "parity.sources.hf_process", "parity.record_command"}
+# Started by other commands.
+INTERNAL = {"parity.peers", "parity.subjects.gemma.hf_process"}
 RUNS = {
     "compare.txt": "parity.compare --blocks 20",
     "explain.txt": (

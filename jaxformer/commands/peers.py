@@ -23,7 +23,7 @@ def official(folder: str) -> Peer:
     import jax.numpy as jnp
 
     from jaxformer.checkpoint.folder import open_checkpoint
-    from parity.sources.gemma_package import converted_config, import_gemma, official_params
+    from parity.subjects.gemma.gemma_package import converted_config, import_gemma, official_params
 
     gm = import_gemma()
     checkpoint = open_checkpoint(folder)

@@ -13,9 +13,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from parity.jaxprs import Widening
-from parity.metrics import compare_arrays
-from parity.record import COMPILER_OPTIONS
+from parity.arrays.metrics import compare_arrays
+from parity.program.jaxprs import Widening
+from parity.trace.recorder import COMPILER_OPTIONS
 
 Fn = Callable[..., Any]
 

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from parity.arrays.metrics import compare_arrays
 from parity.explain.graph import Graph
-from parity.metrics import compare_arrays
-from parity.record import COMPILER_OPTIONS, NumericsMode
+from parity.trace.recorder import COMPILER_OPTIONS, NumericsMode
 
 _SIDES = ("ours", "the reference")
 

@@ -17,7 +17,7 @@ from jax.extend import core
 
 from parity.errors import RequestError
 from parity.explain.location import NOWHERE, Location, body_is_library, location_of
-from parity.jaxprs import called
+from parity.program.jaxprs import called
 
 _RANDOM = frozenset(("random_bits", "random_seed", "random_wrap", "threefry2x32", "rng_uniform"))
 

@@ -7,9 +7,9 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from parity.comparison import Column, Comparison
 from parity.report.table import WIDTH
 from parity.report.text import parts, render, verdict, verdict_paragraphs
+from parity.verdict.comparison import Column, Comparison
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
-from parity.comparison import Comparison
 from parity.errors import RequestError
 from parity.report.draft import Draft, clear_up
 from parity.report.plots import PICTURES, draw_pictures
 from parity.report.summary import summary
 from parity.report.table import csv_table
 from parity.report.text import json_text
+from parity.verdict.comparison import Comparison
 
 # All that a report may hold; a picture is there only where its figures are.
 FILES = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from parity.comparison import Comparison
 from parity.report.inert import code, code_block, escaped
 from parity.report.plots import Pictures
 from parity.report.table import block_rows, markdown_table
 from parity.report.text import headline, verdict, verdict_lines, verified_line
+from parity.verdict.comparison import Comparison
 
 # A longer table is folded.
 _LONG = 30

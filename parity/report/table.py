@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 
-from parity.comparison import Column, Comparison
 from parity.report.inert import escaped, one_line
-from parity.taps import TapDiff
+from parity.verdict.comparison import Column, Comparison
+from parity.verdict.taps import TapDiff
 
 WIDTH = 80
 _ABSENT = "-"

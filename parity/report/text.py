@@ -7,10 +7,10 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from parity.comparison import Column, Comparison
 from parity.report.inert import one_line
 from parity.report.table import WIDTH, csv_table, markdown_table, text_tables
-from parity.status import brief
+from parity.verdict.comparison import Column, Comparison
+from parity.verdict.status import brief
 
 _NAMED_SKIPPED = 1
 

@@ -14,7 +14,7 @@ from jaxformer.errors import UsageError
 from jaxformer.generate import generate, padded, stream
 from jaxformer.params import Params
 from jaxformer.sampling import Sampling
-from parity.sources.gemma_package import converted_config, import_gemma, official_params
+from parity.subjects.gemma.gemma_package import converted_config, import_gemma, official_params
 
 NEW = 200  # 25 windows
 

@@ -11,7 +11,7 @@ from jaxformer.checkpoint.official_names import LAYOUTS, PERIOD, is_text, place,
 from jaxformer.checkpoint.schema import Rule, entries, letters
 from jaxformer.config import PRESETS
 from jaxformer.params import abstract_params, named_leaves
-from parity.sources.gemma_package import import_gemma, official_params
+from parity.subjects.gemma.gemma_package import import_gemma, official_params
 
 
 @pytest.mark.parametrize("model", PRESETS)

@@ -7,10 +7,10 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from parity.comparison import Column, Comparison
 from parity.report.inert import one_line
 from parity.report.text import details, headline, verdict, verified_line
-from parity.taps import COMPARED, TapDiff
+from parity.verdict.comparison import Column, Comparison
+from parity.verdict.taps import COMPARED, TapDiff
 
 _FACTS = ("model", "blocks", "dtype", "tokens_shape", "numerics", "backend", "weights", "reference")
 _WORST = 6

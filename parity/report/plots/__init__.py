@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parity.comparison import Comparison
 from parity.report.plots import divergence, errors, quantiles, tokens, ulp
+from parity.verdict.comparison import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

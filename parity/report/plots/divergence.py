@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from parity.comparison import Comparison
 from parity.report.plots.points import block_outputs
+from parity.verdict.comparison import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from parity.comparison import Column, Comparison
 from parity.report.plots.points import block_outputs, differing
+from parity.verdict.comparison import Column, Comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parity.comparison import Column, Comparison
-from parity.taps import TapDiff
+from parity.verdict.comparison import Column, Comparison
+from parity.verdict.taps import TapDiff
 
 
 def block_outputs(column: Column) -> list[TapDiff]:

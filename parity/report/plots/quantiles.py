@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from parity.comparison import Column, Comparison
 from parity.report.plots.points import differing
+from parity.verdict.comparison import Column, Comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from parity.accuracy import ErrorQuantiles
+    from parity.arrays.accuracy import ErrorQuantiles
 
 
 def draw(comparison: Comparison) -> Figure | str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from parity.comparison import Comparison
+from parity.verdict.comparison import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

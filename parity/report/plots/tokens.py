@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from parity.comparison import Column, Comparison
 from parity.report.plots.points import block_outputs, differing
-from parity.taps import TapDiff
+from parity.verdict.comparison import Column, Comparison
+from parity.verdict.taps import TapDiff
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from parity.comparison import Column, Comparison
 from parity.report.plots.points import differing
-from parity.taps import TapDiff
+from parity.verdict.comparison import Column, Comparison
+from parity.verdict.taps import TapDiff
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,0 +1,1 @@
+"""Figures of arrays: NumPy alone, pure functions."""

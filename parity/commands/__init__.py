@@ -1,0 +1,1 @@
+"""The commands: their arguments, progress and exit statuses."""

@@ -1,1 +1,0 @@
-"""What can produce a trace. Each module imports its framework only when it is used."""

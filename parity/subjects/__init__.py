@@ -1,0 +1,1 @@
+"""What is held against what: the registry, and the subjects."""

@@ -1,0 +1,1 @@
+"""jaxformer, our Gemma 3, against the official package and transformers."""

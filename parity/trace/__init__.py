@@ -1,0 +1,1 @@
+"""What a run leaves: taps, the recorder, frames and their manifest, in memory and on disk."""

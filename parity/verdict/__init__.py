@@ -1,0 +1,1 @@
+"""One comparison: what differs, a status for it, and the evidence."""

@@ -1,0 +1,238 @@
+"""A Comparison: every figure of a report, a column per candidate and in it a row per tap."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from parity.arrays.logits import Impact
+from parity.arrays.metrics import Metrics
+from parity.verdict.taps import COMPARED, Status, TapDiff
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_METRIC_NAMES = tuple(f.name for f in dataclasses.fields(Metrics))
+_EQUAL: frozenset[Status] = frozenset(("identical", "not_compared"))
+_TOLERABLE: frozenset[Status] = _EQUAL | {"rounding"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One candidate held against the reference.
+
+    Attributes:
+      fields: the numerics fields in which it departs from `ours`.
+      taps: in execution order; those that only the reference has stand last.
+      impact: of other logits, where both sides have logits and they differ.
+    """
+
+    name: str
+    fields: Mapping[str, Any]
+    taps: Sequence[TapDiff]
+    impact: Impact | None = None
+
+    @property
+    def first_divergence(self) -> TapDiff | None:
+        """The first tap, in execution order, that isn't bit for bit the reference's."""
+        return next((tap for tap in self.taps if tap.status not in _EQUAL), None)
+
+    @property
+    def diverged_at(self) -> TapDiff | None:
+        """The first tap, in execution order, whose difference rounding doesn't explain."""
+        return next((tap for tap in self.taps if tap.status not in _TOLERABLE), None)
+
+    @property
+    def compared(self) -> int:
+        return sum(tap.status in COMPARED for tap in self.taps)
+
+    @property
+    def injected(self) -> bool:
+        """Local errors of blocks were measured."""
+        return any(tap.local is not None for tap in self.taps)
+
+    @property
+    def first_local(self) -> TapDiff | None:
+        """The first tap at which an error is made, given the reference's values before it."""
+        return next((tap for tap in self.taps if tap.made_here and tap.made_here.mismatched), None)
+
+    def tap(self, name: str) -> TapDiff | None:
+        return next((tap for tap in self.taps if tap.tap == name), None)
+
+    def gain(self, tap: TapDiff) -> float | None:
+        """Relative L2 error at a tap over that at its block's input; None where none comes in."""
+        before = self.tap(f"blocks.{tap.block}.input")
+        if tap.metrics is None or before is None or before.metrics is None:
+            return None
+        out, into = tap.metrics.rel_l2, before.metrics.rel_l2
+        return out / into if out is not None and into else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything one report shows.
+
+    Attributes:
+      manifest: where the figures come from.
+      columns: one per candidate; the first is the one under test.
+      environment: in what else than the code the two sides differ; read before any figure.
+      blind_spots: faults that this input can't show.
+      notes: certificates.
+      exact: parity is bit for bit; else a difference that rounding explains is parity too.
+    """
+
+    manifest: Mapping[str, Any]
+    columns: Sequence[Column]
+    environment: Sequence[str] = ()
+    blind_spots: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    exact: bool = True
+
+    @property
+    def holds(self) -> bool:
+        """The first column, the one under test, has no divergence, and something was compared."""
+        ours = self.columns[0]
+        worst = ours.first_divergence if self.exact else ours.diverged_at
+        return worst is None and ours.compared > 0
+
+    def to_frame(self) -> pd.DataFrame:
+        """Tidy table, a row per column and tap: column, index, tap, block, status, reason, metrics.
+
+        Figures that don't exist are NA.
+        """
+        import pandas as pd
+
+        frame = pd.DataFrame(
+            [{"column": column.name, **row} for column in self.columns for row in _tap_rows(column)]
+        )
+        whole = ["block", "mismatched", "size", "max_ulp", "p99_ulp"]
+        whole += ["local_mismatched", "local_max_ulp", "floor_mismatched"]
+        whole += ["stage_mismatched", "stage_max_ulp"]
+        return frame.astype(dict.fromkeys(whole, "Int64"))
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `comparison.json`, schema 1; no NaN or Infinity in it."""
+        return {
+            "schema": 1,
+            "manifest": dict(self.manifest),
+            "environment": list(self.environment),
+            "blind_spots": list(self.blind_spots),
+            "notes": list(self.notes),
+            "exact": self.exact,
+            "columns": [
+                {
+                    "name": column.name,
+                    "fields": dict(column.fields),
+                    "first_divergence": first.tap if (first := column.first_divergence) else None,
+                    "diverged_at": first.tap if (first := column.diverged_at) else None,
+                    "compared": column.compared,
+                    "impact": None if column.impact is None else impact_json(column.impact),
+                    "taps": [
+                        {**_finite(row), "profile": profile_json(tap)}
+                        for row, tap in zip(_tap_rows(column), column.taps, strict=True)
+                    ],
+                }
+                for column in self.columns
+            ],
+        }
+
+
+def _tap_rows(column: Column) -> Iterator[dict[str, Any]]:
+    for index, tap in enumerate(column.taps):
+        figures = dict.fromkeys(_METRIC_NAMES)
+        if tap.metrics is not None:
+            figures = dict(vars(tap.metrics))
+        yield {
+            "index": index,
+            "tap": tap.tap,
+            "block": tap.block,
+            "status": tap.status,
+            "reason": tap.reason,
+            **figures,
+            **_local_row(column, tap),
+            **_oracle_row(tap),
+        }
+
+
+def _local_row(column: Column, tap: TapDiff) -> dict[str, Any]:
+    """Error made here, error inherited, and error out over error into the block."""
+    local = tap.made_here
+    return {
+        "local_mismatched": local.mismatched if local else None,
+        "local_max_abs": local.max_abs if local else None,
+        "local_max_ulp": local.max_ulp if local else None,
+        "local_rel_l2": local.rel_l2 if local else None,
+        "inherited_rel_l2": tap.inherited,
+        "gain": column.gain(tap),
+        "floor_mismatched": tap.floor.mismatched if tap.floor else None,
+        "floor_max_abs": tap.floor.max_abs if tap.floor else None,
+    }
+
+
+def _oracle_row(tap: TapDiff) -> dict[str, Any]:
+    """Errors against the oracle as it ran, and what the stage alone makes."""
+    free, stage = tap.accuracy, tap.stage
+    own = stage.accuracy if stage else None
+    return {
+        "oracle_rel_l2": free.ours if free else None,
+        "reference_oracle_rel_l2": free.reference if free else None,
+        "oracle_ratio": free.ratio if free else None,
+        "stage_mismatched": stage.metrics.mismatched if stage else None,
+        "stage_max_ulp": stage.metrics.max_ulp if stage else None,
+        "stage_oracle_ratio": own.ratio if own else None,
+        "stage_bound_share": stage.bound_share if stage else None,
+        "stage_formula_share": stage.formula_share if stage else None,
+    }
+
+
+def profile_json(tap: TapDiff) -> dict[str, Any] | None:
+    """A tap's profile as JSON-like data, in columns; errors to four digits. None without one."""
+    profile, errors = tap.profile, tap.accuracy.errors if tap.accuracy else None
+    if profile is None:
+        return None
+    magnitudes, tokens = profile.by_magnitude, profile.by_token
+    return {
+        "sampled": profile.sampled,
+        "counted": profile.counted,
+        "ulp_histogram": list(profile.ulp_histogram),
+        "by_magnitude": {
+            "exponent": [each.exponent for each in magnitudes],
+            "count": [each.count for each in magnitudes],
+            "mismatched": [each.mismatched for each in magnitudes],
+            "max_abs": _short(each.max_abs for each in magnitudes),
+            "mean_abs": _short(each.mean_abs for each in magnitudes),
+        },
+        "by_token": tokens
+        and {
+            "positions": tokens.positions,
+            "bucket": tokens.bucket,
+            "mismatched": [list(row) for row in tokens.mismatched],
+            "max_abs": [_short(row) for row in tokens.max_abs],
+        },
+        "oracle_errors": errors
+        and {
+            "sampled": errors.sampled,
+            "ours": _short(errors.ours),
+            "reference": _short(errors.reference),
+        },
+    }
+
+
+def _short(values: Iterable[float]) -> list[float]:
+    return [float(f"{value:.4g}") for value in values]
+
+
+def impact_json(impact: Impact) -> dict[str, Any]:
+    """An impact's figures and its verdict, as JSON-like data."""
+    return {**_finite(dataclasses.asdict(impact)), "verdict": impact.verdict}
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN and no Infinity: null stands for them."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }

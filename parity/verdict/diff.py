@@ -1,0 +1,141 @@
+"""Two traces -> a column of a Comparison: a status and figures for each tap."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from parity.arrays.logits import Impact, logits_impact
+from parity.arrays.metrics import compare_arrays
+from parity.arrays.profile import profile
+from parity.errors import RequestError
+from parity.trace.frames import Frame, FrameSpec, Manifest, Trace
+from parity.verdict.comparison import Column
+from parity.verdict.status import UNEXAMINED
+from parity.verdict.taps import TapDiff
+
+# The tap of the model's logits, whose differences are judged by the tokens that they choose.
+LOGITS = "logits"
+
+
+class DiffSink:
+    """Compares a run with a reference trace as it arrives; keeps figures, no frames.
+
+    Args:
+      unavailable: taps that a side can't yield, each with the reason.
+      on_difference: called with name, reference's and own array of each tap whose bits differ.
+      profiled: also keep the shape of each difference, for reports.
+    """
+
+    def __init__(
+        self,
+        reference: Trace,
+        unavailable: Mapping[str, str] | None = None,
+        on_difference: Callable[[str, np.ndarray, np.ndarray], None] | None = None,
+        *,
+        profiled: bool = False,
+    ) -> None:
+        self._reference = reference
+        self._unavailable = dict(unavailable or {})
+        self._on_difference = on_difference
+        self._profiled = profiled
+        tokens = reference.manifest.tokens
+        self._tokens = (len(tokens), len(tokens[0])) if tokens else None
+        self._rows: list[TapDiff] = []
+        self._impact: Impact | None = None
+
+    def begin(self, specs: Sequence[FrameSpec]) -> None:
+        del specs
+        self._rows, self._impact = [], None
+
+    def put(self, frame: Frame) -> None:
+        name = frame.spec.name
+        if name in self._reference:
+            reference = self._reference[name]
+            row = diff_arrays(name, reference, frame.value)
+            if self._profiled and row.metrics is not None and row.metrics.mismatched:
+                shape = profile(reference, frame.value, row.metrics.mismatched, self._tokens)
+                row = dataclasses.replace(row, profile=shape)
+            self._rows.append(row)
+            if row.status == "diverged":
+                if name == LOGITS:
+                    self._impact = logits_impact(reference, frame.value)
+                if self._on_difference is not None:
+                    self._on_difference(name, reference, frame.value)
+        else:
+            reason = self._unavailable.get(name, "the reference did not record it")
+            self._rows.append(TapDiff(name, "not_compared", reason))
+
+    def column(self, name: str, fields: Mapping[str, Any] | None = None) -> Column:
+        """The figures of the run, and a row for each tap that only the reference has."""
+        present = {row.tap for row in self._rows}
+        missing = [
+            TapDiff(spec.name, "not_compared", self._unavailable[spec.name])
+            if spec.name in self._unavailable
+            else TapDiff(spec.name, "missing", "recorded by the reference only")
+            for spec in self._reference.specs
+            if spec.name not in present
+        ]
+        return Column(name, dict(fields or {}), [*self._rows, *missing], self._impact)
+
+
+def diff_arrays(tap: str, reference: np.ndarray, ours: np.ndarray) -> TapDiff:
+    """One pair's figures, and its status as far as they tell."""
+    if reference.shape != ours.shape:
+        reason = f"expected {list(reference.shape)}, got {list(ours.shape)}"
+        return TapDiff(tap, "shape", reason)
+    if reference.dtype != ours.dtype:
+        return TapDiff(tap, "dtype", f"expected {reference.dtype}, got {ours.dtype}")
+    metrics = compare_arrays(reference, ours)
+    if metrics.nonfinite:
+        reason = f"{metrics.nonfinite} of the mismatched elements are Inf or NaN on a side"
+        return TapDiff(tap, "nonfinite", reason, metrics)
+    if metrics.mismatched:
+        return TapDiff(tap, "diverged", UNEXAMINED, metrics)
+    return TapDiff(tap, "identical", "", metrics)
+
+
+def diff_traces(
+    reference: Trace, ours: Trace, name: str = "ours", fields: Mapping[str, Any] | None = None
+) -> Column:
+    """Compare two traces frame by frame, in the execution order of `ours`.
+
+    Raises:
+      RequestError: they are of other tokens, weights or models, or have no tap in common.
+    """
+    check_comparable(reference.manifest, ours.manifest)
+    sink = DiffSink(reference, profiled=True)
+    sink.begin(ours.specs)
+    for frame in ours.frames():
+        sink.put(frame)
+    column = sink.column(name, fields)
+    if not column.compared:
+        raise RequestError(
+            f"the traces have no tap in common that can be compared; the reference has "
+            f"{len(reference.specs)} taps, {name} has {len(ours.specs)}"
+        )
+    return column
+
+
+def check_comparable(reference: Manifest, ours: Manifest) -> None:
+    """Refuse a comparison that would mean nothing.
+
+    Raises:
+      RequestError: naming the manifest fields that differ.
+    """
+    conflicts = reference.conflicts(ours)
+    if conflicts:
+        found = "; ".join(
+            f"{name}: {_brief(getattr(reference, name))} against {_brief(getattr(ours, name))}"
+            for name in conflicts
+        )
+        raise RequestError(f"these runs can't be compared, the reference differs in {found}")
+
+
+def _brief(value: object, width: int = 60) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= width else f"{text[:width]}…"

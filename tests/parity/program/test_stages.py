@@ -1,0 +1,119 @@
+"""Stages: zero where nothing is made, and the fault's own place where something is."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import SMALL, small_case, tap_count
+
+from jaxformer.config import Rope
+from parity.program.stages import Scope, Stage, StagedSource
+from parity.sides.function import FunctionSource
+from parity.trace.frames import Manifest, MemorySink
+from parity.trace.recorder import record_trace
+from parity.verdict.comparison import Column
+from parity.verdict.diff import diff_traces
+
+WRONG_ROPE = dataclasses.replace(SMALL, global_rope=Rope(10_000))
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_nothing_is_made_anywhere(dtype: str) -> None:
+    column = small_case(dtype).examine(oracle=None)
+    assert len(column.taps) == tap_count(SMALL.num_blocks, whole=True)
+    assert [tap.tap for tap in column.taps if tap.local is None or tap.stage is None] == []
+    assert column.first_divergence is None
+    assert column.first_local is None
+    assert {tap.stage.metrics.mismatched for tap in column.taps if tap.stage} == {0}
+
+
+def made_in(column: Column) -> set[int | None]:
+    return {tap.block for tap in column.taps if tap.local and tap.local.mismatched}
+
+
+@pytest.fixture(scope="module")
+def faulty() -> Column:
+    """The only global block is wrong."""
+    return small_case().examine(WRONG_ROPE)
+
+
+def test_a_fault_of_global_blocks_is_local_to_the_global_block(faulty: Column) -> None:
+    assert made_in(faulty) == {2}
+
+
+def test_a_block_that_makes_nothing_says_so_where_its_free_error_is_saturated(
+    faulty: Column,
+) -> None:
+    """Free errors go on into block 3, which makes none of its own."""
+    after = faulty.tap("blocks.3.output")
+    assert after is not None
+    assert after.metrics is not None
+    assert after.local is not None
+    assert after.metrics.mismatched > 0.5 * after.metrics.size
+    assert after.local.mismatched == 0
+    assert after.inherited == after.metrics.rel_l2
+    assert after.status == "diverged"
+    nothing = f"on the reference's values 0 of {after.metrics.size} differ"
+    assert after.reason == f"inherited from blocks.2.attn.query_rope; {nothing}"
+
+
+def test_between_taps_only_the_faulty_stage_shows(faulty: Column) -> None:
+    shown = {tap.tap for tap in faulty.taps if tap.stage and tap.stage.metrics.mismatched}
+    assert shown == {"blocks.2.attn.query_rope", "blocks.2.attn.key_rope"}
+
+
+def test_stages_of_a_kind_share_one_program() -> None:
+    official, ours = small_case().sources()
+    for source in (official, ours):
+        reference = recorded_trace(source)
+        staged = source.injected(reference, "taps")
+        staged.prepare()
+        assert len(staged._programs) == 4  # embedding, local, global, head
+
+
+def recorded_trace(source: FunctionSource):
+    sink = MemorySink()
+    source.run(sink)
+    return sink.trace(source.manifest)
+
+
+def test_the_official_stages_make_what_the_whole_model_makes() -> None:
+    """In bfloat16, where what is compiled together doesn't round together (FACTS)."""
+    official, _ = small_case().sources()
+    whole = recorded_trace(official)
+    pieces = MemorySink()
+    official.injected(whole, "blocks").run(pieces)
+    column = diff_traces(whole, pieces.trace(Manifest("pieces")))
+    assert len(column.taps) == tap_count(SMALL.num_blocks, whole=True)
+    assert column.first_divergence is None
+
+
+def two_steps(x, *, tap):
+    h = tap("hidden", jnp.tanh(x))
+    return tap("out", h @ h.T)
+
+
+@pytest.mark.parametrize("scope", ["blocks", "taps"])
+def test_a_function_without_stages_is_one_piece(scope: Scope) -> None:
+    x = jnp.linspace(-1, 1, 12).reshape(3, 4)
+    reference = record_trace(lambda x, *, tap: two_steps(x * 1.5, tap=tap), x)
+    source = FunctionSource("ours", two_steps, (x,), Manifest("test"))
+    sink = MemorySink()
+    source.injected(reference, scope).run(sink)
+    trace = sink.trace(Manifest("staged"))
+    assert not np.array_equal(trace["hidden"], reference["hidden"])
+    # Between taps, `out` is made of the reference's `hidden`, and so is the reference's.
+    assert np.array_equal(trace["out"], reference["out"]) == (scope == "taps")
+
+
+def test_a_stage_whose_input_was_not_recorded_is_left_out() -> None:
+    x = jnp.ones(3)
+    reference = record_trace(lambda x, *, tap: tap("a", x), x)
+    stages = [
+        Stage("", "first", lambda x, *, tap: tap("a", x), (x,), taps=("a",)),
+        Stage("b.", "second", lambda y, *, tap: tap("c", y), (), source="b.input"),
+    ]
+    staged = StagedSource("ours", stages, reference, "blocks", Manifest("test"))
+    assert [spec.name for spec in staged.prepare()] == ["a"]

@@ -1,0 +1,171 @@
+"""The page as a document: what is in it, what can't be, and how large it gets."""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+import time
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+from comparisons_for_tests import HOSTILE, large_comparison, small_comparison
+
+from parity.explain import explain
+from parity.report.inert import one_line
+from parity.report.page import write_page
+from parity.report.page.data import PIECE, page_data
+from parity.report.page.packing import packed_json
+from parity.verdict.comparison import Column, Comparison
+
+
+class Reader(HTMLParser):
+    """Elements by name, texts of scripts by id, and the text that is shown."""
+
+    def __init__(self, document: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: dict[str, str] = {}
+        self.shown = ""
+        self.open: tuple[str, str] | None = None
+        self.feed(document)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self.open = tag, dict(attrs).get("id") or "page"
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open = None
+
+    def handle_data(self, data: str) -> None:
+        tag, key = self.open or ("", "")
+        if tag == "script":
+            self.scripts[key] = self.scripts.get(key, "") + data
+        elif tag != "style":
+            self.shown += data
+
+    def unpacked(self, key: str) -> str:
+        return gzip.decompress(base64.b64decode(self.scripts[key])).decode()
+
+
+def test_every_figure_of_the_document_is_in_the_page() -> None:
+    comparison = small_comparison()
+    reader = Reader(write_page(comparison))
+    overview = json.loads(reader.unpacked("overview"))
+    document = comparison.to_json()
+    for number, (column, expected) in enumerate(
+        zip(overview["columns"], document["columns"], strict=True)
+    ):
+        profiles = json.loads(reader.unpacked(f"profiles-{number}-0"))
+        assert column["name"] == expected["name"]
+        for row, tap in enumerate(expected["taps"]):
+            named = column["taps"][row]
+            assert overview["taps"][named] == tap["tap"]
+            assert overview["blocks"][named] == tap["block"]
+            assert overview["statuses"][column["status"][row]] == tap["status"]
+            assert overview["reasons"][column["reason"][row]] == tap["reason"]
+            at = tap["max_abs_at"]
+            assert column["at"][row] == (None if at is None else list(at))
+            for key, values in column["figures"].items():
+                exact = key.endswith("_at_max") or not isinstance(tap[key], float)
+                expected_value = tap[key] if exact else pytest.approx(tap[key], rel=1e-5, abs=0)
+                assert values[row] == expected_value, key
+            assert (profiles[row] is None) == (tap["profile"] is None)
+        absent = set(expected["taps"][0]) - set(column["figures"])
+        assert absent == {"index", "tap", "block", "status", "reason", "profile", "max_abs_at"}
+
+
+def test_a_profile_is_rounded_to_what_is_drawn() -> None:
+    comparison = small_comparison()
+    (pieces,) = page_data(comparison.to_json()).pieces[1]
+    exact = comparison.to_json()["columns"][1]["taps"]
+    row = next(i for i, tap in enumerate(exact) if tap["profile"])
+    found, full = pieces[row], exact[row]["profile"]
+    assert found["ulp_histogram"] == full["ulp_histogram"]
+    assert found["by_token"]["mismatched"] == full["by_token"]["mismatched"]
+    np.testing.assert_allclose(
+        found["by_magnitude"]["max_abs"], full["by_magnitude"]["max_abs"], rtol=0.05
+    )
+
+
+def test_profiles_come_in_pieces() -> None:
+    data = page_data(large_comparison(blocks=4, columns=1).to_json())
+    assert [len(piece) for piece in data.pieces[0]] == [PIECE, 83 - PIECE]
+
+
+def test_head_and_worst_taps_stand_without_a_script() -> None:
+    reader = Reader(write_page(small_comparison()))
+    for words in (
+        "Parity holds", "10 of 11", "DIVERGED at blocks.1.output", "devices differ",
+        "sliding window: not reached", "official certified", "float32", "2 × 24",
+    ):  # fmt: skip
+        assert words in reader.shown
+    links = [attributes.get("href") for tag, attributes in reader.elements if tag == "a"]
+    assert "#eps%3D1e-5/blocks.1.output" in links
+
+
+def test_the_page_refers_to_nothing_outside_of_it() -> None:
+    reader = Reader(write_page(small_comparison(HOSTILE)))
+    for tag, attributes in reader.elements:
+        assert tag not in ("img", "iframe", "object", "embed", "form")
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href", "action"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:,"))
+
+
+def test_only_the_scripts_written_here_may_run() -> None:
+    reader = Reader(write_page(small_comparison(HOSTILE)))
+    (policy,) = (a["content"] for _, a in reader.elements if a.get("http-equiv"))
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    (allowed,) = re.findall("script-src ([^;]*)", policy)
+    texts = [reader.scripts["page"], reader.unpacked("library")]
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
+    assert allowed.split() == [f"'sha256-{each}'" for each in hashes]
+    executable = [a for tag, a in reader.elements if tag == "script" and not a.get("type")]
+    assert len(executable) == 1
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_text(name: str) -> None:
+    comparison = small_comparison((name,))
+    comparison = Comparison(
+        {"model": name, "reference": name},
+        [*comparison.columns, Column(name, {}, comparison.columns[1].taps)],
+        environment=[name], blind_spots=[name], notes=[name],
+    )  # fmt: skip
+    reader, plain = Reader(write_page(comparison)), Reader(write_page(small_comparison(("x",))))
+    kinds = {tag for tag, _ in reader.elements}
+    assert kinds == {tag for tag, _ in plain.elements}
+    assert "dataset.owned" not in reader.scripts["page"]
+    assert one_line(name) in reader.shown
+    assert one_line(name) in json.loads(reader.unpacked("overview"))["taps"]
+
+
+def test_values_survive_packing() -> None:
+    data: Any = {"</script>": ["\u2028", "\ud800", 1e-300, None]}
+    text = gzip.decompress(base64.b64decode(packed_json(data))).decode()
+    assert json.loads(text) == data
+    assert packed_json(data) == packed_json(data)
+
+
+def test_source_lines_stand_with_the_column_that_was_explained() -> None:
+    explanation = explain(lambda x: (x * 3).sum(), lambda x: (x * 2).sum(), np.float32([1, 2]))
+    page = write_page(small_comparison(), {"eps=1e-5": explanation})
+    ours, eps = json.loads(Reader(page).unpacked("overview"))["columns"]
+    assert ours["causes"] == []
+    (cause,) = eps["causes"]
+    assert "test_page.py" in cause["place"]
+    assert "x * 3" in cause["text"]
+    assert any(label == "confidence" for label, _ in cause["lines"])
+
+
+def test_62_blocks_in_4_columns_make_a_page_of_less_than_8_mb() -> None:
+    comparison = large_comparison()
+    start = time.perf_counter()
+    size = len(write_page(comparison).encode())
+    print(f"{size / 1e6:.2f} MB in {time.perf_counter() - start:.1f} s")
+    assert sum(len(column.taps) for column in comparison.columns) == 4 * (62 * 20 + 3)
+    assert size < 8e6

@@ -1,0 +1,126 @@
+"""Every status, and the words that go with it."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from parity.arrays.accuracy import Accuracy
+from parity.arrays.metrics import Metrics, compare_arrays
+from parity.verdict.diff import diff_arrays
+from parity.verdict.status import UNEXAMINED, judged
+from parity.verdict.taps import StageError, TapDiff
+
+SAME = compare_arrays(np.float32([1, 2]), np.float32([1, 2]))
+OTHER = compare_arrays(np.float32([1, 2]), np.float32([1, 2.5]))
+AS_GOOD = Accuracy(0.1, 0.1, 1.0, 1.0, 5, 5)
+WORSE = Accuracy(0.3, 0.1, 3.0, 3.0, 1000, 0)
+
+
+def differing(name: str, stage: StageError | None = None, **changes) -> TapDiff:
+    free = diff_arrays(name, np.float32([1, 2]), np.float32([1, 2.5]))
+    return dataclasses.replace(free, stage=stage, **changes)
+
+
+def made(**figures) -> StageError:
+    given = {"bound_share": 0.5, "formula_share": 0.1, "accuracy": AS_GOOD, **figures}
+    return StageError(OTHER, **given)
+
+
+NOTHING = StageError(SAME)
+
+
+def statuses(*taps: TapDiff) -> list[str]:
+    return [tap.status for tap in judged(taps)]
+
+
+def test_rounding_needs_all_three() -> None:
+    (tap,) = judged([differing("a", made())])
+    assert tap.status == "rounding"
+    assert tap.reason == (
+        "made here: 1 of 2 differ, up to 2097152 ULP; 0.5 of the rounding bound, "
+        "1.00 of the reference's error"
+    )
+
+
+@pytest.mark.parametrize(
+    ("figures", "reason"),
+    [
+        ({"formula_share": 7.0}, "another formula: unrounded, the two lie 7 times farther apart"),
+        ({"formula_share": float("nan")}, "another formula"),
+        ({"bound_share": 3.0}, "3 times the bound of a reordered rounding"),
+        ({"accuracy": WORSE}, "less accurate: 3 times the reference's error"),
+        ({"accuracy": None}, "not held against an oracle"),
+    ],
+)
+def test_each_alone_is_divergence(figures: dict, reason: str) -> None:
+    (tap,) = judged([differing("a", made(**figures))])
+    assert tap.status == "diverged"
+    assert reason in tap.reason
+
+
+def test_a_tap_at_which_nothing_is_made_says_so_and_inherits() -> None:
+    first, second = judged([differing("a", made()), differing("b", NOTHING)])
+    assert (first.status, second.status) == ("rounding", "rounding")
+    assert second.reason == "inherited from a; on the reference's values 0 of 2 differ"
+
+
+def test_divergence_is_inherited_over_rounding() -> None:
+    taps = [
+        differing("a", made()),
+        differing("b", made(formula_share=9.0)),
+        differing("c", NOTHING),
+        differing("d", made()),
+    ]
+    assert statuses(*taps) == ["rounding", "diverged", "diverged", "diverged"]
+    assert judged(taps)[2].reason.startswith("inherited from b;")
+    assert judged(taps)[3].reason.endswith("; inherits from b")
+
+
+def test_what_no_stage_makes_is_no_rounding() -> None:
+    (tap,) = judged([differing("a", NOTHING)])
+    assert tap.status == "diverged"
+    assert "look at what joins the stages" in tap.reason
+
+
+def test_unexamined_is_not_excused() -> None:
+    (tap,) = judged([differing("a")])
+    assert (tap.status, tap.reason) == ("diverged", UNEXAMINED)
+
+
+def test_a_block_that_makes_nothing_says_so_without_stages() -> None:
+    taps = judged([differing("a"), differing("b", local=SAME), differing("c", local=OTHER)])
+    assert [tap.status for tap in taps] == ["diverged"] * 3
+    assert taps[1].reason == "inherited from a; on the reference's values 0 of 2 differ"
+
+
+def test_the_noise_floor_excuses_what_it_covers() -> None:
+    covered, beyond = judged(
+        [
+            differing("a", made(formula_share=9.0), floor=OTHER),
+            differing("b", made(formula_share=9.0), floor=Metrics(size=2, mismatched=1)),
+        ]
+    )
+    assert (covered.status, beyond.status) == ("rounding", "diverged")
+    assert "noise floor" in covered.reason
+
+
+def test_other_statuses_stay_and_count_as_origins() -> None:
+    shape = diff_arrays("a", np.zeros(2), np.zeros(3))
+    nan = diff_arrays("b", np.float32([1]), np.float32([np.nan]))
+    dtype = diff_arrays("c", np.zeros(2, np.float32), np.zeros(2))
+    same = diff_arrays("d", np.zeros(2), np.zeros(2))
+    assert statuses(shape, nan, dtype, same) == ["shape", "nonfinite", "dtype", "identical"]
+    inherits = judged([nan, differing("e", NOTHING)])[1]
+    assert inherits.reason.startswith("inherited from b;")
+
+
+def test_inherited_is_free_less_local_in_quadrature() -> None:
+    reference = np.float32([3.0, 4.0])
+    free = compare_arrays(reference, np.float32([3.0, 4.5]))
+    local = compare_arrays(reference, np.float32([3.3, 4.0]))
+    assert TapDiff("a", "diverged", "", free, local=local).inherited == pytest.approx(
+        np.sqrt(0.1**2 - 0.06**2), rel=1e-5
+    )
+    assert TapDiff("a", "diverged", "", local, local=free).inherited == 0
+    assert TapDiff("a", "diverged", "", free).inherited is None
