@@ -12,12 +12,12 @@ import jax.numpy as jnp
 
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.config import Config, gemma3_layer_kinds
+from jaxformer.official import converted_config
 from jaxformer.params import Params
 from parity.program.oracle import OracleDType
 from parity.program.stages import Scope
 from parity.sides.function import FunctionSource
 from parity.subjects.gemma.flax_gemma import flax_gemma_source
-from parity.subjects.gemma.gemma_package import converted_config
 from parity.subjects.gemma.ours import jaxformer_source
 from parity.trace.frames import Manifest
 from parity.verdict.comparison import Column

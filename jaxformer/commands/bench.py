@@ -164,7 +164,7 @@ class _Process:
         self._name = name
         progress(f"{name}: starting")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "parity.peers", name],
+            [sys.executable, "-m", "jaxformer.commands.peers", name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

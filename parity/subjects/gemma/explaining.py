@@ -31,7 +31,7 @@ def explain_variant(inputs: Inputs, variant: Variant, progress: Progress) -> Exp
     """Every statement at which jaxformer, with a variant's numerics, departs from the package.
 
     Raises:
-      RequestError: the package is not usable.
+      UsageError: the package is not usable.
     """
     official, ours = inputs.official(), inputs.ours(variant)
     with recorded(official, progress) as reference:

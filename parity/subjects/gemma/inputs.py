@@ -90,7 +90,7 @@ class Inputs:
         """The Flax gemma package with its own config of the preset.
 
         Raises:
-          RequestError: the package is not usable.
+          UsageError: the package is not usable.
         """
         from parity.subjects.gemma.flax_gemma import flax_gemma_source
 
@@ -109,7 +109,7 @@ def official_config(setting: Setting) -> Any:
     """The official package's own config of a preset; converted from ours where it has none.
 
     Raises:
-      RequestError: the package is not usable.
+      UsageError: the package is not usable.
     """
     from parity.subjects.gemma.gemma_package import converted_config, preset_config
 
