@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import SMALL, Case, assert_identical, quiet, small_case, tap_count
+from cases import SMALL, Case, assert_identical, quiet, small_case, tap_count, tap_shapes
 
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.config import NUMERICS_PROFILES, PRESETS, Config, Rope
@@ -36,6 +36,14 @@ from parity.verdict.run import Candidate, certificate, compare_candidate, record
 def test_every_tap_of_a_small_model_is_identical(dtype: str, numerics: str) -> None:
     column = small_case(dtype, (3, 20), numerics=numerics).run()
     assert_identical(column, tap_count(SMALL.num_blocks, whole=True))
+
+
+@pytest.mark.parametrize("blocks", [2, 4])
+def test_the_package_has_every_tap_of_the_table_in_its_order_and_shape(blocks: int) -> None:
+    tokens = jnp.asarray(synthetic_tokens(SMALL, 2, 5, 0))
+    source = official_source(tokens, synthetic_params(SMALL, 0, blocks=blocks), blocks)
+    found = [(spec.name, spec.shape) for spec in source.prepare()]
+    assert found == tap_shapes(SMALL, blocks, 2, 5)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
