@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from jaxformer.bench_command import BENCH
-from jaxformer.cli import Parser, run_command
-from jaxformer.generate_command import GENERATE
+from jaxformer.commands.arguments import Parser, run_command
+from jaxformer.commands.bench import BENCH
+from jaxformer.commands.generate import GENERATE
+from jaxformer.commands.tune import TUNE
 from jaxformer.machine import with_huge_pages
-from jaxformer.tune_command import TUNE
 
 _COMMANDS = {"generate": GENERATE, "bench": BENCH, "tune": TUNE}
 

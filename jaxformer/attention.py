@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxformer.blockwise import block_size, blockwise, pays
 from jaxformer.config import Config, LayerKind
-from jaxformer.fused import fused, has_kernel
+from jaxformer.fast.blockwise import block_size, blockwise, pays
+from jaxformer.fast.fused import fused, has_kernel
+from jaxformer.fast.rows import Rows
 from jaxformer.layers import apply_rope, arithmetic_dtype, rms_norm
 from jaxformer.params import AttentionParams
-from jaxformer.rows import Rows
 from jaxformer.taps import Tap
 
 PADDING_ID = 0

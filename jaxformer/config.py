@@ -15,6 +15,8 @@ Gating = Literal["fused", "split", "stacked", "concatenated"]
 QueryScaling = Literal["query", "logits"]
 Formulation = Literal["exact", "fast"]
 FORMULATIONS: tuple[Formulation, ...] = get_args(Formulation)
+# Fields of Numerics in which the fast formulation leaves no choice.
+_DECIDED_BY_FAST = ("softmax_dtype", "gating", "gelu_dtype", "query_scaling")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,11 @@ class Numerics:
       query_scaling: the query is scaled before the dot product, or the logits after it, in float32.
       formulation: `exact` computes as the official package does; `fast` computes attention in
         pieces that leave out what the mask discards, on weights laid out in rows, and rounds what
-        enters the MLP's output projection once, whatever `gelu_dtype` says.
+        enters the MLP's output projection once. `softmax_dtype`, `gating`, `gelu_dtype` and
+        `query_scaling` are then not for the caller to choose: fast decides them by shape.
+
+    Raises:
+      ValueError: a value that its field doesn't take, or one that the formulation doesn't honour.
     """
 
     rms_norm_eps: float = 1e-6
@@ -52,6 +58,21 @@ class Numerics:
                     raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
             elif value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+        if self.formulation == "fast":
+            self._refuse_what_fast_decides()
+
+    def _refuse_what_fast_decides(self) -> None:
+        given = [
+            f"{field.name}={value}"
+            for field in dataclasses.fields(self)
+            if field.name in _DECIDED_BY_FAST
+            and (value := getattr(self, field.name)) != field.default
+        ]
+        if given:
+            raise ValueError(
+                f"formulation=fast does not honour {', '.join(given)}; leave "
+                f"{'it' if len(given) == 1 else 'them'} out, or choose formulation=exact"
+            )
 
 
 # field name -> its accepted words, or None for a non-negative number

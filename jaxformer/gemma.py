@@ -13,9 +13,9 @@ from pathlib import Path
 from jaxformer.checkpoint.folder import open_checkpoint
 from jaxformer.config import Config, Formulation
 from jaxformer.errors import UsageError
-from jaxformer.forms import measured_choice
+from jaxformer.fast.forms import measured_choice
+from jaxformer.fast.layout import laid_out
 from jaxformer.generate import generate, stream
-from jaxformer.layout import laid_out
 from jaxformer.params import Params
 from jaxformer.sampling import Sampling
 from jaxformer.tokenizer import (

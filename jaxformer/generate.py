@@ -18,9 +18,9 @@ from jaxformer.attention import PADDING_ID
 from jaxformer.cache import Cache, cached_forward
 from jaxformer.config import Config
 from jaxformer.errors import UsageError
+from jaxformer.fast.prefill import prefill
+from jaxformer.fast.programs import program
 from jaxformer.params import Params
-from jaxformer.prefill import prefill
-from jaxformer.programs import program
 from jaxformer.sampling import Sampling, sample
 
 GREEDY = Sampling()

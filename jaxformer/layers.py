@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxformer.config import ArithmeticDType, Gating, Numerics, Rope
-from jaxformer.rows import Rows
+from jaxformer.fast.rows import Rows
 from jaxformer.taps import Tap
 
 
@@ -85,9 +85,17 @@ def gate_and_up(
     `fused` is one einsum with the pair axis in the middle of its result, as the official package
     has it; `split` is one per half; `stacked` puts the pair axis first, which lets XLA pick
     another kernel and round differently (jax issue 29990); `concatenated` is one matmul of 2F
-    columns. Rows have one formulation, whatever is asked for.
+    columns. Weights in rows have one of their own, which `fused` stands for.
+
+    Raises:
+      ValueError: weights in rows and another formulation than `fused`.
     """
     if isinstance(gating, Rows):
+        if formulation != "fused":
+            raise ValueError(
+                f"weights laid out in rows can't be multiplied as gating={formulation} asks; "
+                "give the weights as they were loaded"
+            )
         gate, up = jnp.moveaxis(gating(x), -2, 0)
         return gate, up
     match formulation:

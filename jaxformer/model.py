@@ -9,9 +9,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxformer.attention import PADDING_ID, Memory, attention, no_memory, positions_of
 from jaxformer.config import Config, LayerKind
+from jaxformer.fast.rows import Rows
 from jaxformer.layers import embed, gated_mlp, rms_norm, unembed
 from jaxformer.params import BlockParams, Params
-from jaxformer.rows import Rows
 from jaxformer.taps import Tap, no_tap, prefixed
 
 

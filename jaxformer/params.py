@@ -15,7 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxformer.config import Config
-from jaxformer.rows import Rows
+from jaxformer.fast.rows import Rows
 
 
 @jax.tree_util.register_dataclass

@@ -12,12 +12,13 @@ import jax.numpy as jnp
 
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.config import Config, gemma3_layer_kinds
+from jaxformer.official import converted_config
 from jaxformer.params import Params
+from jaxformer.taps import model_taps
 from parity.program.oracle import OracleDType
 from parity.program.stages import Scope
 from parity.sides.function import FunctionSide
 from parity.subjects.gemma.flax_gemma import flax_gemma_side
-from parity.subjects.gemma.gemma_package import converted_config
 from parity.subjects.gemma.ours import jaxformer_side
 from parity.trace.manifest import Manifest
 from parity.verdict.comparison import Column
@@ -170,5 +171,24 @@ def assert_identical(column: Column, expected_taps: int) -> None:
 
 
 def tap_count(blocks: int, *, whole: bool) -> int:
-    """Taps of DESIGN's table: 20 per block, the embedding, and two after the last block."""
-    return 1 + 20 * blocks + (2 if whole else 0)
+    """How many taps the table has for a run of so many blocks."""
+    return len(list(model_taps(blocks, whole=whole)))
+
+
+def tap_shapes(
+    config: Config, blocks: int, batch: int, length: int
+) -> list[tuple[str, tuple[int, ...]]]:
+    """Name and shape of every tap of a run of the first blocks, as the table has them."""
+    sizes = {
+        "B": batch,
+        "T": length,
+        "S": length,
+        "D": config.width,
+        "N": config.num_heads,
+        "K": config.num_kv_heads,
+        "H": config.head_width,
+        "F": config.mlp_width,
+        "V": config.vocab_size,
+    }
+    points = model_taps(blocks, whole=blocks == config.num_blocks)
+    return [(point.name, point.shape(sizes)) for point in points]

@@ -23,7 +23,7 @@ from parity.studies.machine import machine, same_bits_expected
 
 REFERENCE = ROOT / "reports/commands.md"
 # Started by other commands.
-INTERNAL = {"parity.peers", "parity.subjects.gemma.hf_process"}
+INTERNAL = {"jaxformer.commands.peers", "parity.subjects.gemma.hf_process"}
 RUNS = {
     "compare.txt": "parity.compare --blocks 20",
     "explain.txt": (

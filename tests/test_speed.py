@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from documents_for_tests import README, ROOT
 
-from jaxformer.bench_command import _HEAD, _rows, _utilisation
+from jaxformer.commands.bench import _HEAD, _rows, _utilisation
 
 FOLDER = ROOT / "reports/speed"
 PAGE = FOLDER / "README.md"

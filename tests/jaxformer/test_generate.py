@@ -12,9 +12,9 @@ from cases import SHORT, talkative
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.errors import UsageError
 from jaxformer.generate import generate, padded, stream
+from jaxformer.official import converted_config, import_gemma, official_params
 from jaxformer.params import Params
 from jaxformer.sampling import Sampling
-from parity.subjects.gemma.gemma_package import converted_config, import_gemma, official_params
 
 NEW = 200  # 25 windows
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxformer.config import NUMERICS_PROFILES, Numerics, Rope
+from jaxformer.fast.rows import Rows
 from jaxformer.layers import apply_rope, embed, gate_and_up, gated_mlp, rms_norm, unembed
 from jaxformer.taps import no_tap
 
@@ -81,6 +82,13 @@ def test_gating_formulations_compute_gate_and_up(formulation: str) -> None:
     # A sum of 32 products, in any order.
     assert_close(gate, wide @ w[0].T, steps=32)
     assert_close(up, wide @ w[1].T, steps=32)
+
+
+def test_weights_in_rows_refuse_a_gating_that_they_would_ignore() -> None:
+    rows = Rows((normal(96, 32),), (2, 48), 1, ((1 << 31, "dot"),), 1 << 31)
+    assert [half.shape for half in gate_and_up(normal(2, 3, 32), rows, "fused")] == [(2, 3, 48)] * 2
+    with pytest.raises(ValueError, match="in rows can't be multiplied as gating=stacked asks"):
+        gate_and_up(normal(2, 3, 32), rows, "stacked")
 
 
 def test_mlp_gates_with_the_tanh_gelu() -> None:

@@ -24,8 +24,8 @@ from jaxformer.checkpoint.orbax import save_orbax
 from jaxformer.checkpoint.synthetic import synthetic_params
 from jaxformer.config import PRESETS, Config, gemma3_layer_kinds
 from jaxformer.errors import UsageError
+from jaxformer.official import import_gemma, official_params
 from jaxformer.params import Params, abstract_params
-from parity.subjects.gemma.gemma_package import import_gemma, official_params
 
 
 def official_tree(params: Params, layout: str) -> dict[str, Any]:

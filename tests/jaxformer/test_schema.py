@@ -10,8 +10,8 @@ from checkpoints_for_tests import TINY
 from jaxformer.checkpoint.official_names import LAYOUTS, PERIOD, is_text, place, tree_path
 from jaxformer.checkpoint.schema import Rule, entries, letters
 from jaxformer.config import PRESETS
+from jaxformer.official import import_gemma, official_params
 from jaxformer.params import abstract_params, named_leaves
-from parity.subjects.gemma.gemma_package import import_gemma, official_params
 
 
 @pytest.mark.parametrize("model", PRESETS)

@@ -9,7 +9,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxformer.cli import token_rows
+from jaxformer.commands.arguments import token_rows
 from jaxformer.config import PRESETS
 from parity.errors import RequestError
 from parity.subjects.checks import integer, one_of

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
+from jaxformer.errors import UsageError
 from parity.errors import RequestError
 from parity.sides.function import FunctionSide
 from parity.sides.side import Side
@@ -122,7 +123,7 @@ def _formula(inputs: Inputs, reference: Side) -> Side | None:
         return reference
     try:
         return inputs.official()
-    except RequestError:
+    except (RequestError, UsageError):
         return None
 
 

@@ -7,10 +7,11 @@ taps.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jaxformer.config import NUMERICS_CHOICES, NUMERICS_PROFILES
+from jaxformer.config import NUMERICS_CHOICES, NUMERICS_PROFILES, Numerics
 from parity.explain.attribution import Attribution, Choice, attribute
 from parity.explain.explanation import Cause, Explanation, grouped
 from parity.explain.faithful import Faithfulness, faithfulness
@@ -31,7 +32,7 @@ def explain_variant(inputs: Inputs, variant: Variant, progress: Progress) -> Exp
     """Every statement at which jaxformer, with a variant's numerics, departs from the package.
 
     Raises:
-      RequestError: the package is not usable.
+      UsageError: the package is not usable.
     """
     official, ours = inputs.official(), inputs.ours(variant)
     with recorded(official, progress) as reference:
@@ -152,7 +153,7 @@ class _Region:
             return narrowed(same)
 
         current = inputs.config_of(variant).numerics
-        fields = [(f, v) for f in NUMERICS_CHOICES for v in _values(f) if getattr(current, f) != v]
+        fields = [(f, v) for f in NUMERICS_CHOICES for v in _values(f) if _possible(current, f, v)]
         choices = [Choice(f"{f}={v}", with_changes({f: v})) for f, v in fields]
         changes = {f"{f}={v}": {f: v} for f, v in fields}
 
@@ -161,6 +162,20 @@ class _Region:
 
         theirs, own = self._stages
         return attribute(choices, narrowed(own), narrowed(theirs), self._arguments[1], combine)
+
+
+def _possible(current: Numerics, field: str, value: Any) -> bool:
+    """Whether it is a change that our side accepts, and that could bring it to a reference.
+
+    No reference has the fast formulation, which is ours alone.
+    """
+    if value in (getattr(current, field), "fast"):
+        return False
+    try:
+        dataclasses.replace(current, **{field: value})
+    except ValueError:
+        return False
+    return True
 
 
 def _values(field: str) -> list[Any]:

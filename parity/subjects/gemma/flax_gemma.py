@@ -73,7 +73,7 @@ def flax_gemma_side(
       whole: False where blocks were cut off: final norm and logits are then no taps.
 
     Raises:
-      RequestError: the package is not usable.
+      UsageError: the package is not usable.
     """
     gm = import_gemma()
     model = gm.nn.Transformer(config=config, dtype=params.embedding.dtype)

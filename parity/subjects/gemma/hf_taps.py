@@ -16,33 +16,11 @@ from unittest import mock
 import ml_dtypes
 import numpy as np
 
+from jaxformer.taps import model_taps
 from parity.errors import RequestError
 from parity.trace.frames import Frame, FrameSpec, Sink
 
 Put = Callable[[str, Any], None]
-# taps of a block in execution order, each with the letters of its shape
-_BLOCK = (
-    ("input", "BTD"),
-    ("pre_attention_norm", "BTD"),
-    ("attn.query", "BTNH"),
-    ("attn.key", "BTKH"),
-    ("attn.value", "BTKH"),
-    ("attn.query_norm", "BTNH"),
-    ("attn.key_norm", "BTKH"),
-    ("attn.query_rope", "BTNH"),
-    ("attn.key_rope", "BTKH"),
-    ("attn.probs", "BTNT"),
-    ("attn.encoded", "BTNH"),
-    ("attn.output", "BTD"),
-    ("post_attention_norm", "BTD"),
-    ("attn_residual", "BTD"),
-    ("pre_ffw_norm", "BTD"),
-    ("mlp.gate", "BTF"),
-    ("mlp.up", "BTF"),
-    ("mlp.output", "BTD"),
-    ("post_ffw_norm", "BTD"),
-    ("output", "BTD"),
-)
 # path of a module inside its layer -> the tap of its output as it is
 _OUTPUTS = {
     "input_layernorm": "pre_attention_norm",
@@ -83,6 +61,7 @@ def expected_frames(
     """
     sizes = {
         **dict(zip("BT", tokens, strict=True)),
+        "S": tokens[1],
         "D": config.hidden_size,
         "F": config.intermediate_size,
         "N": config.num_attention_heads,
@@ -90,22 +69,17 @@ def expected_frames(
         "H": config.head_dim,
         "V": vocab_size,
     }
-    taps = [("embed", "BTD")]
-    for i in range(config.num_hidden_layers):
-        taps += [(f"blocks.{i}.{name}", letters) for name, letters in _BLOCK]
-    if whole:
-        taps += [("final_norm", "BTD"), ("logits", "BTV")]
     patterns = [pattern.strip() for pattern in select.split(",")]
     chosen = [
-        (name, letters)
-        for name, letters in taps
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+        point
+        for point in model_taps(config.num_hidden_layers, whole=whole)
+        if any(fnmatch.fnmatchcase(point.name, pattern) for pattern in patterns)
     ]
     if not chosen:
         raise RequestError(f"no tap is selected by {select!r}; it has 'embed', 'blocks.0.input' …")
     return [
-        FrameSpec(index, name, tuple(sizes[letter] for letter in letters), dtype)
-        for index, (name, letters) in enumerate(chosen)
+        FrameSpec(index, point.name, point.shape(sizes), dtype)
+        for index, point in enumerate(chosen)
     ]
 
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jaxformer.attention import PADDING_ID
 from jaxformer.checkpoint.synthetic import synthetic_params
 from jaxformer.config import Config
-from jaxformer.forms import measured_choice
-from jaxformer.layout import laid_out
+from jaxformer.fast.forms import measured_choice
+from jaxformer.fast.layout import laid_out
 from jaxformer.params import Params
 from parity.errors import RequestError
 from parity.sides.function import FunctionSide, environment
@@ -90,7 +90,7 @@ class Inputs:
         """The Flax gemma package with its own config of the preset.
 
         Raises:
-          RequestError: the package is not usable.
+          UsageError: the package is not usable.
         """
         from parity.subjects.gemma.flax_gemma import flax_gemma_side
 
@@ -109,7 +109,7 @@ def official_config(setting: Setting) -> Any:
     """The official package's own config of a preset; converted from ours where it has none.
 
     Raises:
-      RequestError: the package is not usable.
+      UsageError: the package is not usable.
     """
     from parity.subjects.gemma.gemma_package import converted_config, preset_config
 

@@ -12,8 +12,8 @@ import xxhash
 
 from jaxformer import model
 from jaxformer.attention import PADDING_ID, positions_of
-from jaxformer.blockwise import pays
 from jaxformer.config import NUMERICS_CHOICES, Config, LayerKind
+from jaxformer.fast.blockwise import pays
 from jaxformer.layers import embed
 from jaxformer.params import BlockParams, Params, named_leaves
 from parity.errors import RequestError

@@ -227,7 +227,7 @@ def test_a_stacked_einsum_is_rounding_and_an_epsilon_is_not(
 def test_weights_that_do_not_fit_end_the_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from parity.sources import gemma_package
+    from parity.subjects.gemma import gemma_package
 
     genuine = gemma_package.given_weights
 
@@ -426,9 +426,7 @@ def test_without_gemma_the_message_names_the_install_line() -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     complaint = done.stderr.splitlines()[-1]
-    assert complaint.startswith(
-        "parity.compare: error: --reference flax needs the official package"
-    )
+    assert complaint.startswith("parity.compare: error: the official package, gemma, is not inst")
     assert complaint.endswith("install it with: pip install -c constraints.txt gemma")
     assert "Traceback" not in done.stderr
     assert os.listdir() == []

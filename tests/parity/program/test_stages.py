@@ -11,6 +11,7 @@ from jaxformer.config import Rope
 from parity.program.stages import Scope, Stage
 from parity.sides.function import FunctionSide
 from parity.sides.staged import StagedSide
+from parity.subjects.gemma.blocks import by_block
 from parity.trace.frames import MemorySink
 from parity.trace.manifest import Manifest
 from parity.trace.recorder import record_trace
@@ -32,7 +33,9 @@ def test_nothing_is_made_anywhere(dtype: str) -> None:
 
 
 def made_in(column: Column) -> set[int | None]:
-    return {tap.block for tap in column.taps if tap.local and tap.local.mismatched}
+    rows = by_block([tap.tap for tap in column.taps])
+    made = (tap.tap for tap in column.taps if tap.local and tap.local.mismatched)
+    return {rows.number(tap) for tap in made}
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ import pytest
 
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.config import PRESETS
+from jaxformer.fast.layout import laid_out
 from jaxformer.generate import generate
-from jaxformer.layout import laid_out
 from jaxformer.model import forward
 from parity.commands import compare
 

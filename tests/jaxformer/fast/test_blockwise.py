@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from cases import SHORT
 
-from jaxformer.blockwise import BLOCK, block_size, pays, visible_blocks
 from jaxformer.cache import cached_forward, empty_cache
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
-from jaxformer.layout import laid_out
+from jaxformer.fast.blockwise import BLOCK, block_size, pays, visible_blocks
+from jaxformer.fast.layout import laid_out
 from jaxformer.model import forward
 from jaxformer.params import Params
 

@@ -7,11 +7,11 @@ import pytest
 from cases import SHORT
 
 from jaxformer.__main__ import main
-from jaxformer.bench import Timing, flops_per_token, read_per_token
-from jaxformer.bench_command import _cell
 from jaxformer.checkpoint.safetensors import save_safetensors
 from jaxformer.checkpoint.synthetic import synthetic_params
-from jaxformer.layout import laid_out
+from jaxformer.commands.bench import _cell
+from jaxformer.commands.timing import Timing, flops_per_token, read_per_token
+from jaxformer.fast.layout import laid_out
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from cases import SHORT
 
-from jaxformer import fused as module
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.config import PRESETS, Config
-from jaxformer.fused import fused, has_kernel
+from jaxformer.fast import fused as module
+from jaxformer.fast.fused import fused, has_kernel
 from jaxformer.model import forward
 
 PADDING = 6

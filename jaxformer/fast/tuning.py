@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxformer.config import Config
-from jaxformer.forms import MANY, Choice
-from jaxformer.programs import program
-from jaxformer.rows import FORMS, Form, cut, rows_product
-from jaxformer.widening import Widener
+from jaxformer.fast.forms import MANY, Choice
+from jaxformer.fast.programs import program
+from jaxformer.fast.rows import FORMS, Form, cut, rows_product
+from jaxformer.fast.widening import Widener
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 512)
 # Of the embedding only the last token of each row is asked.

@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxformer.fast.rows import FORMS, Form, Forms
 from jaxformer.machine import cache_folder, machine
-from jaxformer.rows import FORMS, Form, Forms
 
 SCHEMA = 1
 MANY = 1 << 31

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxformer.config import Config
-from jaxformer.forms import MANY
+from jaxformer.fast.forms import MANY
+from jaxformer.fast.programs import program
+from jaxformer.fast.rows import Rows
 from jaxformer.params import BlockParams, MlpParams
-from jaxformer.programs import program
-from jaxformer.rows import Rows
 
 
 class Widener:

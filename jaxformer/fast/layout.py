@@ -7,9 +7,9 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxformer.forms import Chooser, default_choice
+from jaxformer.fast.forms import Chooser, default_choice
+from jaxformer.fast.rows import Rows, cut
 from jaxformer.params import AttentionParams, BlockParams, MlpParams, Params
-from jaxformer.rows import Rows, cut
 
 
 def laid_out(params: Params, choose: Chooser = default_choice, *, consume: bool = False) -> Params:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from jaxformer.cli import OK, Command, Progress, integer, number, one_of, token_rows
+from jaxformer.commands.arguments import OK, Command, Progress, integer, number, one_of, token_rows
 from jaxformer.config import FORMULATIONS, PRESETS
 from jaxformer.errors import UsageError
 
@@ -82,9 +82,9 @@ def _run(parsed: argparse.Namespace) -> int:
 
 def _model(parsed: argparse.Namespace, progress: Progress) -> Gemma:
     from jaxformer.checkpoint.synthetic import synthetic_params
-    from jaxformer.forms import measured_choice
+    from jaxformer.fast.forms import measured_choice
+    from jaxformer.fast.layout import laid_out
     from jaxformer.gemma import Gemma, load
-    from jaxformer.layout import laid_out
     from jaxformer.tokenizer import load_tokenizer
 
     kind, colon, text = parsed.weights.partition(":")

@@ -10,8 +10,8 @@ import matplotlib
 import numpy as np
 import pytest
 
+from jaxformer.commands.roofline import _figure, draw_roofline, points
 from jaxformer.errors import UsageError
-from jaxformer.roofline import _figure, draw_roofline, points
 
 GIGA = 1e9
 

@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxformer.cli import OK, Command, Progress, integer, one_of
+from jaxformer.commands.arguments import OK, Command, Progress, integer, one_of
+from jaxformer.commands.roofline import ENDINGS, draw_roofline
 from jaxformer.config import FORMULATIONS, PRESETS
 from jaxformer.errors import UsageError
-from jaxformer.roofline import ENDINGS, draw_roofline
 
 if TYPE_CHECKING:
-    from jaxformer.bench import Ceilings, Timing
+    from jaxformer.commands.timing import Ceilings, Timing
 
 _PEERS = ("official", "transformers-bfloat16", "transformers-float32")
 _ROW = "{:>5} {:>6} {:<21} {:>9} {:>8} {:>7} {:>9} {:>8}"
@@ -67,7 +67,8 @@ def _run(parsed: argparse.Namespace) -> int:
 
     import jax
 
-    from jaxformer.bench import (
+    from jaxformer.checkpoint.synthetic import synthetic_tokens
+    from jaxformer.commands.timing import (
         Subject,
         ceilings,
         flops_per_token,
@@ -75,9 +76,8 @@ def _run(parsed: argparse.Namespace) -> int:
         read_per_token,
         reset_peak,
     )
-    from jaxformer.checkpoint.synthetic import synthetic_tokens
-    from jaxformer.forms import measured_choice, read_choices
-    from jaxformer.layout import laid_out
+    from jaxformer.fast.forms import measured_choice, read_choices
+    from jaxformer.fast.layout import laid_out
     from jaxformer.machine import keep_compiled, machine
 
     keep_compiled()
@@ -164,7 +164,7 @@ class _Process:
         self._name = name
         progress(f"{name}: starting")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "parity.peers", name],
+            [sys.executable, "-m", "jaxformer.commands.peers", name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -179,7 +179,7 @@ class _Process:
         self._process.wait()
 
     def time(self, tokens: list[list[int]], new: int) -> Timing:
-        from jaxformer.bench import Timing
+        from jaxformer.commands.timing import Timing
 
         answer = self._ask({"tokens": tokens, "new": new})
         return Timing(answer["prefill"], answer["steps"])

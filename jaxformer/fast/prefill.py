@@ -27,12 +27,12 @@ from jaxformer.cache import (
     next_positions,
 )
 from jaxformer.config import Config, LayerKind
+from jaxformer.fast.programs import program
+from jaxformer.fast.rows import Rows
+from jaxformer.fast.widening import Widener
 from jaxformer.layers import embed
 from jaxformer.model import block, head
 from jaxformer.params import BlockParams, Params
-from jaxformer.programs import program
-from jaxformer.rows import Rows
-from jaxformer.widening import Widener
 
 _BY_BLOCK = ("cpu",)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
-from jaxformer import forms
 from jaxformer.checkpoint.synthetic import synthetic_params
 from jaxformer.config import PRESETS
-from jaxformer.forms import (
+from jaxformer.fast import forms
+from jaxformer.fast.forms import (
     MANY,
     Choice,
     choices_file,
@@ -19,7 +19,7 @@ from jaxformer.forms import (
     shape_name,
     write_choices,
 )
-from jaxformer.layout import laid_out
+from jaxformer.fast.layout import laid_out
 
 BFLOAT16 = jnp.dtype("bfloat16")
 CHOICE = Choice(((4, "stack"), (MANY, "dot")), 100)

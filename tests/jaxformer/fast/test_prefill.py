@@ -9,9 +9,9 @@ from cases import SHORT, talkative
 from jaxformer.cache import cached_forward, empty_cache
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.config import Config
-from jaxformer.layout import laid_out
+from jaxformer.fast.layout import laid_out
+from jaxformer.fast.prefill import prefill
 from jaxformer.params import Params
-from jaxformer.prefill import prefill
 
 CAPACITY = 48
 
@@ -35,7 +35,7 @@ def test_a_prompt_in_chunks_is_the_prompt_in_one(
     every, cache = whole(params, jnp.asarray(tokens), empty, config)
     expected = every[:, -1:]
     for chunk, by_block in ((8, "cpu"), (64, "cpu"), (8, "")):
-        monkeypatch.setattr("jaxformer.prefill._BY_BLOCK", (by_block,))
+        monkeypatch.setattr("jaxformer.fast.prefill._BY_BLOCK", (by_block,))
         logits, filled = prefill(params, tokens, config, CAPACITY, chunk)
         assert logits.shape == expected.shape
         # Rounded, or summed, in other places: a few units in the last place.

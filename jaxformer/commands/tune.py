@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from jaxformer.cli import OK, Command, Progress, one_of
+from jaxformer.commands.arguments import OK, Command, Progress, one_of
 from jaxformer.config import PRESETS
 from jaxformer.errors import UsageError
 
 if TYPE_CHECKING:
-    from jaxformer.forms import Choice
+    from jaxformer.fast.forms import Choice
 
 _DTYPES = ("bfloat16", "float32")
 
@@ -28,8 +28,8 @@ def _run(parsed: argparse.Namespace) -> int:
 
     import jax.numpy as jnp
 
-    from jaxformer.forms import choices_file, shape_name, write_choices
-    from jaxformer.tune import choice_of, measure, shapes
+    from jaxformer.fast.forms import choices_file, shape_name, write_choices
+    from jaxformer.fast.tuning import choice_of, measure, shapes
 
     config = PRESETS[parsed.model].with_numerics(formulation="fast")
     dtype = jnp.dtype(parsed.dtype)

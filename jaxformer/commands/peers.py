@@ -1,4 +1,4 @@
-"""`python -m parity.peers NAME`: another implementation, to be timed beside ours.
+"""`python -m jaxformer.commands.peers NAME`: another implementation, to be timed beside ours.
 
 Reads a JSON request a line, `{"tokens": [[…]], "new": N}`, and answers each with
 `{"prefill": seconds, "steps": [seconds, …]}`. Weights are a Hugging Face folder, named in the first
@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from jaxformer.commands.arguments import OK, run_command
+
 # Prefills tokens and decodes so many: seconds of the one, and of each of the others.
 Peer = Callable[[list[list[int]], int], tuple[float, list[float]]]
 
@@ -23,7 +25,7 @@ def official(folder: str) -> Peer:
     import jax.numpy as jnp
 
     from jaxformer.checkpoint.folder import open_checkpoint
-    from parity.subjects.gemma.gemma_package import converted_config, import_gemma, official_params
+    from jaxformer.official import converted_config, import_gemma, official_params
 
     gm = import_gemma()
     checkpoint = open_checkpoint(folder)
@@ -103,15 +105,19 @@ PEERS: dict[str, Callable[[str], Peer]] = {
 
 
 def main() -> int:
-    """Serve requests until stdin ends."""
+    """Serve requests until stdin ends; the exit status."""
+    return run_command(sys.argv[1], _serve, sys.argv[1:])
+
+
+def _serve(arguments: list[str]) -> int:
     out, sys.stdout = sys.stdout, sys.stderr  # whatever a library prints is no answer
-    run = PEERS[sys.argv[1]](json.loads(sys.stdin.readline())["folder"])
+    run = PEERS[arguments[0]](json.loads(sys.stdin.readline())["folder"])
     print(json.dumps({"ready": True}), file=out, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         prefill, steps = run(request["tokens"], request["new"])
         print(json.dumps({"prefill": prefill, "steps": steps}), file=out, flush=True)
-    return 0
+    return OK
 
 
 if __name__ == "__main__":

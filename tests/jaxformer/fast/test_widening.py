@@ -9,10 +9,10 @@ import pytest
 from cases import SHORT, talkative
 
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
-from jaxformer.layout import laid_out
-from jaxformer.prefill import prefill
-from jaxformer.rows import Rows
-from jaxformer.widening import Widener, worth_widening
+from jaxformer.fast.layout import laid_out
+from jaxformer.fast.prefill import prefill
+from jaxformer.fast.rows import Rows
+from jaxformer.fast.widening import Widener, worth_widening
 
 FAST = SHORT.with_numerics(formulation="fast")
 
@@ -63,6 +63,6 @@ def test_widened_once_or_by_every_product_the_bits_are_the_same(
     params = laid_out(talkative(synthetic_params(SHORT, 0, "bfloat16")))
     tokens = synthetic_tokens(SHORT, 1, 80, 0)
     once, _ = prefill(params, tokens, FAST, 96, 40)
-    monkeypatch.setattr("jaxformer.widening.worth_widening", lambda *_: False)
+    monkeypatch.setattr("jaxformer.fast.widening.worth_widening", lambda *_: False)
     every, _ = prefill(params, tokens, FAST, 96, 40)
     np.testing.assert_array_equal(*(np.asarray(x).view(np.uint16) for x in (once, every)))

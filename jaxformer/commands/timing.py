@@ -17,10 +17,10 @@ import numpy as np
 
 from jaxformer.cache import Cache, cached_forward
 from jaxformer.config import Config
+from jaxformer.fast.prefill import prefill
+from jaxformer.fast.programs import program
 from jaxformer.generate import CHUNK, padded, steps_at_once
 from jaxformer.params import Params
-from jaxformer.prefill import prefill
-from jaxformer.programs import program
 
 # Bytes of the large read and size of the large matmul: of a few ms, wherever it runs.
 _LARGE = {"cpu": (1 << 28, 2048)}

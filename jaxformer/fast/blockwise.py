@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxformer.rows import stacked
+from jaxformer.fast.rows import stacked
 
 BLOCK = 256
 # Keys that one query looks at together: a loop pays only where few of many slots are used.

@@ -1,0 +1,1 @@
+"""The commands of `python -m jaxformer`, one file each, and what only they use."""
