@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parity.program.bounded import roundoff
 from parity.program.bounds import Bounds, RunningError
-from parity.program.error_rules import roundoff, summation_constant
 from parity.program.jaxprs import evaluate
 from parity.program.oracle import Oracle
 from parity.program.stages import Stage
+from parity.program.summation import summation_constant
 from parity.trace.recorder import record_trace
 
 FUNCTIONS = {
