@@ -82,7 +82,7 @@ def _operations(program: core.Jaxpr) -> Iterator[str]:
                     yield from _operations(inner)
 
 
-class Unevaluable(RequestError):
+class EvaluationError(RequestError):
     """A program that can't be evaluated in another dtype; the message names the operation."""
 
 
@@ -114,7 +114,7 @@ class Widening:
         """The meaning of one operation.
 
         Raises:
-          Unevaluable: the operation reads a float's bits, which a wider one hasn't.
+          EvaluationError: the operation reads a float's bits, which a wider one hasn't.
         """
         name = eqn.primitive.name
         if name == "reduce_precision":
@@ -122,7 +122,7 @@ class Widening:
         if name == "bitcast_convert_type" and not is_inexact(dtype_of(eqn.invars[0])):
             return [self.cast(eqn.primitive.bind(*inputs, **eqn.params))]
         if name in ("bitcast_convert_type", "pallas_call", "ffi_call", "custom_call"):
-            raise Unevaluable(f"{name} has no meaning in {self.dtype}")
+            raise EvaluationError(f"{name} has no meaning in {self.dtype}")
         params = {key: self._parameter(value) for key, value in eqn.params.items()}
         outputs = eqn.primitive.bind(*inputs, **params)
         return outputs if eqn.primitive.multiple_results else [outputs]

@@ -65,7 +65,7 @@ class Oracle:
         """Every tap's value when the wide result of each stage is what the next takes.
 
         Raises:
-          Unevaluable: a stage works on the bits of floats.
+          EvaluationError: a stage works on the bits of floats.
         """
         frames: dict[str, np.ndarray] = {}
         carried: tuple[Any, ...] = ()
@@ -80,7 +80,7 @@ class Oracle:
         """A stage's values by full tap name, when the reference's are what each tap passes on.
 
         Raises:
-          Unevaluable: the stage works on the bits of floats.
+          EvaluationError: the stage works on the bits of floats.
         """
         arguments = stage_arguments(stage, reference, "taps")
         _, taps = self._programs.run(stage, injecting(stage.fn), arguments)

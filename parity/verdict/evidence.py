@@ -15,7 +15,7 @@ import numpy as np
 from parity.arrays.accuracy import Accuracy, accuracy, share_of_bound
 from parity.arrays.metrics import Metrics
 from parity.program.bounds import Bounds
-from parity.program.jaxprs import Unevaluable
+from parity.program.jaxprs import EvaluationError
 from parity.program.oracle import Oracle, OracleDType
 from parity.program.stages import Scope, Stage
 from parity.sides.side import Side
@@ -89,7 +89,7 @@ class Evidence:
         """
         try:
             return self._examined(column, candidate)
-        except Unevaluable as error:
+        except EvaluationError as error:
             self.notes.append(f"no oracle: {error}")
             self._dtype = self._oracle = None
             return self._examined(column, candidate)
