@@ -32,7 +32,7 @@ from jax.extend import core
 from parity.error_rules import RULES, Bounded, Operation, roundoff
 from parity.jaxprs import Widening, dtype_of, evaluate, is_float
 from parity.oracle import OracleDType, StagePrograms, collecting, fetched, wide
-from parity.record import TappedFunction
+from parity.program.tapping import TappedFunction
 from parity.stages import Stage, injecting, stage_arguments
 from parity.trace import Trace
 

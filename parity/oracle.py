@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from parity.jaxprs import Widening, evaluate
-from parity.record import TappedFunction
+from parity.program.tapping import TappedFunction
 from parity.stages import Stage, injecting, stage_arguments
 from parity.trace import FrameSpec, Manifest, Trace
 

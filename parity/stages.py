@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from parity.record import NumericsMode, Recording, TappedFunction, TapRecorder, compile_recording
+from parity.program.tapping import InjectingTap, TappedFunction
+from parity.record import NumericsMode, Recording, TapRecorder, compile_recording
 from parity.trace import Frame, FrameSpec, Manifest, Sink, Trace, numpy_dtype
 
 Scope = Literal["blocks", "taps"]
-Tap = Callable[[str, jax.Array], jax.Array]
 
 
 @dataclass(frozen=True)
@@ -48,22 +48,6 @@ class Stage:
     def has(self, tap: str) -> bool:
         """A tap's full name is one of this piece."""
         return tap.startswith(self.prefix) if self.taps is None else tap in self.taps
-
-
-class InjectingTap:
-    """Shows `tap` the computed value and passes on the one of that name in `values`, if any.
-
-    Attributes:
-      values: for functions that look at their values some other way, such as in a loop.
-    """
-
-    def __init__(self, tap: Tap, values: Mapping[str, jax.Array]) -> None:
-        self._tap = tap
-        self.values = values
-
-    def __call__(self, name: str, value: jax.Array) -> jax.Array:
-        value = self._tap(name, value)
-        return self.values.get(name, value)
 
 
 def injecting(fn: TappedFunction) -> TappedFunction:

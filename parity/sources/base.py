@@ -12,10 +12,10 @@ import jax
 import numpy as np
 
 from parity.metrics import Metrics, compare_arrays
+from parity.program.tapping import TappedFunction
 from parity.record import (
     NumericsMode,
     Recording,
-    TappedFunction,
     TapRecorder,
     compile_recording,
     run_untapped,

@@ -29,10 +29,11 @@ from jaxformer.config import Config, LayerKind
 from jaxformer.layers import embed
 from jaxformer.model import block, head
 from jaxformer.params import BlockParams, Params
+from parity.program.tapping import InjectingTap
 from parity.record import NumericsMode
 from parity.sources.base import FunctionSource
 from parity.sources.jaxformer import config_json
-from parity.stages import InjectingTap, Stage
+from parity.stages import Stage
 from parity.trace import Manifest
 
 _PROBS = "attn.probs"

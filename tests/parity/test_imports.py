@@ -39,7 +39,8 @@ ORDER = {
         "__main__",
     ],
     "parity": [
-        "errors", "trace", "watching", "ledger", "record", "stages", "jaxprs", "oracle",
+        "errors", "trace", "watching", "ledger", "jaxprs", "program", "sides", "record", "stages",
+        "oracle",
         "error_rules", "bounds", "metrics", "profile", "accuracy", "impact", "storage", "taps",
         "status", "comparison", "diff", "weights", "variants", "explain", "report", "cli",
         "sources", "run", "noise", "evidence", "holding", "comparing", "explaining", "compare",
