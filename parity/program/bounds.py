@@ -43,7 +43,7 @@ from parity.program.oracle import (
 from parity.program.rules import loops
 from parity.program.stages import Stage, injecting, stage_arguments
 from parity.trace.frames import Trace
-from parity.trace.recorder import TappedFunction
+from parity.trace.tap import TappedFunction
 
 # of a constant that is what its author wrote, in binary
 _FEW_DIGITS = 15

@@ -22,7 +22,7 @@ from parity.program.jaxprs import Widening, evaluate, operations
 from parity.program.stages import Stage, injecting, stage_arguments
 from parity.trace.frames import FrameSpec, Trace
 from parity.trace.manifest import Manifest
-from parity.trace.recorder import TappedFunction
+from parity.trace.tap import TappedFunction
 
 OracleDType = Literal["float32", "float64"]
 

@@ -19,11 +19,11 @@ from parity.trace.manifest import Manifest
 from parity.trace.recorder import (
     NumericsMode,
     Recording,
-    TappedFunction,
     TapRecorder,
     compile_recording,
     run_untapped,
 )
+from parity.trace.tap import TappedFunction
 
 
 @dataclass

@@ -27,9 +27,9 @@ from parity.errors import RequestError
 from parity.trace.frames import FrameSpec, MemorySink, Sink, Trace
 from parity.trace.ledger import LedgerError, OrderedDelivery, some
 from parity.trace.manifest import Manifest
+from parity.trace.tap import TappedFunction
 
 NumericsMode = Literal["default", "strict"]
-TappedFunction = Callable[..., jax.Array]
 
 # A larger frame (logits, mostly) is handed over in pieces: JAX copies what a callback gets, and the
 # allocator takes so large a block from the system each time and gives it back.
@@ -65,6 +65,7 @@ class TapRecorder:
         self.specs: list[FrameSpec] = []
         self.seen: list[str] = []
         self._deliver: Callable[[int, int, np.ndarray], None] | None = None
+        self._broken: list[str] = []
 
     def __call__(self, name: str, value: jax.Array) -> jax.Array:
         if name in self.seen:
@@ -90,17 +91,31 @@ class TapRecorder:
             receive = functools.partial(self._receive, spec.index, start)
             jax.debug.callback(receive, flat[start : start + step])
 
+    def require(self, condition: jax.Array, message: str) -> None:
+        """A run in which `condition` is false raises LedgerError, with `message`."""
+        jax.debug.callback(functools.partial(self._check, message), condition)
+
     @contextlib.contextmanager
     def delivering(self, deliver: Callable[[int, int, np.ndarray], None]) -> Iterator[None]:
         """Within this context values go to `deliver(index, start, value)`, on XLA's threads.
 
         `start` is the flat position of a piece in its frame, 0 for a whole one.
+
+        Raises on leaving:
+          LedgerError: a condition that was required is false.
         """
         self._deliver = deliver
+        self._broken.clear()
         try:
             yield
         finally:
             self._deliver = None
+        if self._broken:
+            raise LedgerError(self._broken[0])
+
+    def _check(self, message: str, condition: jax.Array) -> None:
+        if not np.asarray(condition):
+            self._broken.append(message)
 
     def _receive(self, index: int, start: int, value: jax.Array) -> None:
         # XLA calls this from its own threads, in any order; it must not call back into JAX. The
