@@ -57,7 +57,7 @@ def test_the_module_is_a_command(tmp_path: Path) -> None:
 KILLED = """
 import os, signal
 from parity.commands import record as record_command
-from parity.trace.frames import disk as storage
+from parity.trace import disk as storage
 storage._SHARD_BYTES = 1
 
 def put(self, frame, old=storage.DiskSink.put):

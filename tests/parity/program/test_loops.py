@@ -10,9 +10,10 @@ import pytest
 from parity.errors import RequestError
 from parity.program.loops import hoisted, route_of
 from parity.program.oracle import Oracle, collecting
-from parity.program.stages import Stage, StagedSource
-from parity.trace.frames import Manifest, MemorySink, Trace
+from parity.program.stages import Stage
+from parity.sides.staged import StagedSide
 from parity.trace.ledger import LedgerError
+from parity.trace.manifest import Manifest, MemorySink, Trace
 from parity.trace.recorder import TapRecorder, compile_recording, run_untapped
 from parity.trace.tap import InjectingTap
 
@@ -372,7 +373,7 @@ def on(reference: Trace, fn, *args) -> Trace:
     """`fn` on the reference's values at every tap."""
     stage = Stage("", "whole", fn, args, taps=tuple(names(reference)))
     sink = MemorySink()
-    StagedSource("ours", [stage], reference, "taps", Manifest("test")).run(sink)
+    StagedSide("ours", [stage], reference, "taps", Manifest("test")).run(sink)
     return sink.trace(Manifest("test"))
 
 

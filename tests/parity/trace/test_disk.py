@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from parity.errors import RequestError
+from parity.trace import disk as storage
 from parity.trace.disk import DiskSink, load_trace
 from parity.trace.frames import Frame, FrameSpec
-from parity.trace.frames import disk as storage
 from parity.trace.manifest import Manifest
 
 MANIFEST = Manifest("test", model="m", tokens=[[2, 5]], dtype="bfloat16")
@@ -78,7 +78,7 @@ def test_an_interrupted_run_leaves_readable_frames_and_is_refused_as_whole(tmp_p
 KILLED = """
 import sys, time, numpy as np
 from pathlib import Path
-from parity.trace.frames import disk as storage
+from parity.trace import disk as storage
 from parity.trace.frames import Frame, FrameSpec
 from parity.trace.manifest import Manifest
 storage._SHARD_BYTES = 1 << 16
