@@ -12,8 +12,9 @@ from parity.program.loops import hoisted, route_of
 from parity.program.oracle import Oracle, collecting
 from parity.program.stages import Stage
 from parity.sides.staged import StagedSide
+from parity.trace.frames import MemorySink, Trace
 from parity.trace.ledger import LedgerError
-from parity.trace.manifest import Manifest, MemorySink, Trace
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import TapRecorder, compile_recording, run_untapped
 from parity.trace.tap import InjectingTap
 
