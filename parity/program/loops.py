@@ -141,6 +141,8 @@ def _given(part: Part, plan: Plan, values: Mapping[str, jax.Array]) -> dict[Key,
     for node, indices in visited([part], plan.route or Route()):
         if isinstance(node, Point) and (name := frame_name(node.name, indices)) in values:
             shape = node.value.shape[len(indices) :]
+            if values[name].shape != shape:
+                continue
             one = jax.ShapeDtypeStruct(shape, node.value.dtype)
             found.setdefault(node.key, {})[indices] = _fitted(name, values[name], one)
             like[node.key] = node.value

@@ -108,10 +108,11 @@ class InjectingTap:
 
     def __call__(self, name: str, value: jax.Array) -> jax.Array:
         value = self._tap(name, value)
-        given = self.values.get(name, value)
-        # Another shape or dtype is a difference of its own; the function goes on with what it has.
-        fits = (given.shape, given.dtype) == (value.shape, value.dtype)
-        return given if fits else value
+        given = self.values.get(name)
+        # Another shape is a difference of its own; the function goes on with what it has.
+        if given is None or given.shape != value.shape:
+            return value
+        return given if given.dtype == value.dtype else given.astype(value.dtype)
 
 
 def frame_name(name: str, indices: Sequence[int]) -> str:
