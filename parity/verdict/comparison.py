@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _METRIC_NAMES = tuple(f.name for f in dataclasses.fields(Metrics))
 _EQUAL: frozenset[Status] = frozenset(("identical", "not_compared"))
+_LACKING: frozenset[Status] = frozenset(("missing", "not_compared"))
 _TOLERABLE: frozenset[Status] = _EQUAL | {"rounding", "unjudged"}
 
 
@@ -113,8 +114,12 @@ class Comparison:
     @functools.cached_property
     def grouping(self) -> Grouping:
         """The rows of the taps of all columns, in execution order."""
-        names = dict.fromkeys(tap.tap for column in self.columns for tap in column.taps)
-        return self.rule([*names])
+        taps = [tap for column in self.columns for tap in column.taps]
+        names = dict.fromkeys(tap.tap for tap in taps)
+        # Those that only the reference has stand last: no place at which values leave a row.
+        held = dict.fromkeys(tap.tap for tap in taps if tap.status not in _LACKING)
+        found = self.rule([*names])
+        return found if len(held) == len(names) else found.ending_at([*held], self.rule)
 
     def gain(self, column: Column, tap: TapDiff) -> float | None:
         """Relative L2 error at a tap over that at its row's input; None where none comes in."""

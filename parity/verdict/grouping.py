@@ -6,14 +6,16 @@ read; `by_index` is for those of which nothing is known.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-# The first index in a name: layers[3].mlp, layers.3.mlp, layers/3/mlp, layers_3.mlp.
+# The first index in a name: layers[3].mlp, layers.3.mlp, layers/3/mlp, layers_3.mlp. What has more
+# digits is a time or a digest.
 _INDEXED = re.compile(
-    r"(?P<stack>.*?)(?:\[|[._/])(?P<index>\d+)(?:\]|(?=[._/])|$)[._/]?(?P<kind>.*)"
+    r"(?P<stack>.*?)(?:\[|[._/])(?P<index>[0-9]{1,9})(?:\]|(?=[._/])|$)[._/]?(?P<kind>.*)"
 )
 
 
@@ -58,6 +60,7 @@ class Grouping:
     noun: str = "tap"
     places: Mapping[str, Place] = field(default_factory=dict)
     rows: Sequence[Row] = ()
+    shown: Sequence[str] = ()
 
     def row(self, tap: str) -> str:
         """The label of a tap's row."""
@@ -74,9 +77,22 @@ class Grouping:
         return int(label) if label.isdecimal() and label != tap else None
 
     def entering(self, tap: str) -> str | None:
-        """The tap through which values enter a tap's row."""
+        """The tap through which values enter a tap's row; None where nothing runs through it."""
         row = self._by_label.get(self.row(tap))
-        return None if row is None else row.entering
+        return None if row is None or row.alone else row.entering
+
+    def ending_at(self, taps: Sequence[str], rule: GroupingRule) -> Grouping:
+        """The rows with their ends among these taps, where the rule finds any there."""
+        among = rule(taps)
+        ends: dict[str, Row] = {}
+        for tap in taps:
+            ends.setdefault(self.row(tap), among._by_label[among.row(tap)])
+        rows = []
+        for row in self.rows:
+            end = ends.get(row.label, row)
+            entering, leaving = end.entering or row.entering, end.leaving or row.leaving
+            rows.append(Row(row.label, entering, leaving))
+        return dataclasses.replace(self, rows=rows)
 
     @functools.cached_property
     def _by_label(self) -> dict[str, Row]:
