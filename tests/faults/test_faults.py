@@ -18,8 +18,9 @@ from faults.table import COMBINATIONS, FAULTS, ONE_BLOCK, REWRITES, Edit
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.config import Rope
 from parity.explain.explanation import check_outputs
-from parity.explain.findings import Finding, find
+from parity.explain.findings import Finding
 from parity.explain.graph import Graph, replay
+from parity.explain.search import find
 
 REPORT = Path(__file__).parents[2] / "reports" / "faults" / "table.md"
 BY_NAME = {edit.name: edit for edit in FAULTS} | ONE_BLOCK

@@ -15,8 +15,9 @@ from jaxformer.config import NUMERICS_CHOICES, NUMERICS_PROFILES, Numerics
 from parity.explain.attribution import Attribution, Choice, attribute
 from parity.explain.explanation import Cause, Explanation, grouped
 from parity.explain.faithful import Faithfulness, faithfulness
-from parity.explain.findings import Finding, find
+from parity.explain.findings import Finding
 from parity.explain.graph import Graph, replay
+from parity.explain.search import find
 from parity.program.oracle import collecting
 from parity.program.stages import Stage, injecting, stage_arguments
 from parity.subjects.gemma.inputs import Inputs
@@ -61,7 +62,7 @@ def explain_variant(inputs: Inputs, variant: Variant, progress: Progress) -> Exp
             if not found:
                 explained = region.attribution(None, inputs, variant)
                 notes.append(f"{label}: each operation alone agrees. {explained}")
-    return Explanation(_merged(causes), faithful, notes)
+    return Explanation(_merged(causes), not causes and not notes, faithful, notes)
 
 
 def _differing_taps(official: Any, ours: Any, reference: Trace, progress: Progress) -> list[str]:
@@ -161,7 +162,7 @@ class _Region:
             return with_changes({k: v for c in chosen for k, v in changes[c.name].items()})
 
         theirs, own = self._stages
-        return attribute(choices, narrowed(own), narrowed(theirs), self._arguments[1], combine)
+        return attribute(narrowed(own), narrowed(theirs), self._arguments[1], choices, combine)
 
 
 def _possible(current: Numerics, field: str, value: Any) -> bool:
