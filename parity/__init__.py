@@ -25,11 +25,13 @@ _HOMES = {
     "RequestError": "parity.errors",
     "TapRecorder": "parity.trace.recorder",
     "Trace": "parity.trace.frames",
+    "causes": "parity.explain.explanation",
     "compare_arrays": "parity.arrays.metrics",
     "compile_recording": "parity.trace.recorder",
+    "diff": "parity.subjects.functions",
     "diff_traces": "parity.verdict.diff",
     "load_trace": "parity.trace.disk",
-    "record_trace": "parity.trace.recorder",
+    "record_trace": "parity.sides.recording",
 }
 
 

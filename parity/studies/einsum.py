@@ -28,8 +28,9 @@ from jaxformer.layers import gate_and_up
 from jaxformer.params import BlockParams
 from parity.arrays.metrics import compare_arrays
 from parity.errors import RequestError
+from parity.sides.recording import record_trace
 from parity.studies.summation import Chain, replay, reveal
-from parity.trace.recorder import COMPILER_OPTIONS, NumericsMode, record_trace
+from parity.trace.recorder import COMPILER_OPTIONS, NumericsMode
 
 FORMULATIONS: tuple[Gating, ...] = get_args(Gating)
 OFFICIAL: Gating = "fused"

@@ -88,7 +88,9 @@ def function_plan(
     Args:
       reference_label: what messages call the reference.
     """
-    from parity.sides.function import function_side
+    from parity.sides.callables import call_of
+    from parity.sides.function import frame_names, function_side, output_paths
+    from parity.sides.naming import renaming
     from parity.sides.stored import StoredSide
     from parity.trace.frames import Trace
     from parity.verdict.plan import Candidate, Held, Plan
@@ -96,13 +98,18 @@ def function_plan(
     unknown = [word for word in allow if word not in _ALLOWED]
     if unknown:
         raise RequestError(f"allow takes {', '.join(_ALLOWED)}; got {unknown[0]!r}")
-    own = function_side(ours, inputs, "ours", select=taps, numerics=numerics, names=names)
+    call, options = call_of(ours, *inputs), {"select": taps, "numerics": numerics}
+    own = function_side(call, inputs, "ours", **options)
+    if names:
+        rename = renaming(names, frame_names(own))
+        own = function_side(call, inputs, "ours", rename=rename, **options)
     theirs: Side
     if isinstance(reference, Trace):
         theirs = StoredSide(reference, label=reference_label or "the stored trace")
     else:
-        theirs = function_side(reference, inputs, "the reference", select=taps, numerics=numerics)
-        check_outputs(own.outputs, theirs.outputs)
+        other = call_of(reference, *inputs)
+        check_outputs(output_paths(call), output_paths(other))
+        theirs = function_side(other, inputs, "the reference", **options)
 
     @contextlib.contextmanager
     def opened() -> Iterator[Side]:
@@ -221,11 +228,13 @@ class FunctionSubject:
 
         @contextlib.contextmanager
         def side(progress: Progress) -> Iterator[Side]:
+            from parity.sides.callables import call_of
             from parity.sides.function import function_side
 
             progress(f"tracing {self._word}")
+            call = call_of(function, *inputs)
             yield function_side(
-                function, inputs, self._word, select=parsed.taps, numerics=parsed.numerics
+                call, inputs, self._word, select=parsed.taps, numerics=parsed.numerics
             )
 
         return side
@@ -237,10 +246,10 @@ class FunctionSubject:
         inputs = load_inputs(parsed.inputs)
 
         def explanation(progress: Progress) -> Explanation:
-            from parity.explain.explanation import explain
+            from parity.explain.explanation import causes
 
             progress("replaying both functions")
-            return explain(ours, reference, *inputs)
+            return causes(ours, reference, *inputs)
 
         return explanation
 

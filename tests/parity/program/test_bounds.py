@@ -15,7 +15,7 @@ from parity.program.jaxprs import evaluate
 from parity.program.oracle import Oracle
 from parity.program.stages import Stage
 from parity.program.summation import summation_constant
-from parity.trace.recorder import record_trace
+from parity.sides.recording import record_trace
 
 FUNCTIONS = {
     "softmax": lambda x: jax.nn.softmax(x, axis=-1),
