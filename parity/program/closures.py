@@ -8,7 +8,7 @@ MB of closed-over weights jax 0.10.1 compiled a small program on two CPU cores i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -69,14 +69,18 @@ class _Reading:
         for const in _constants(self._program):
             if const.size < _LARGE:
                 continue
-            same = _is_equal if known else _is_view
-            place = next((n for n, x in enumerate(self._sources) if same(x, const)), None)
-            if place is None and not known:
+            place = self._place(_is_view, const)
+            if place is None and known:
+                place = self._place(_is_equal, const)
+            elif place is None:
                 place = len(self._sources)
                 self._sources.append(const)
             if place is not None:
                 self._places[id(const)] = place
         self.arrays = tuple(jnp.asarray(source, source.dtype) for source in self._sources)
+
+    def _place(self, same: Callable[[Any, Any], bool], const: Any) -> int | None:
+        return next((n for n, x in enumerate(self._sources) if same(x, const)), None)
 
     def on(self, fn: TappedFunction, args: Sequence[Any]) -> _Reading:
         """The function traced on other arguments; itself where it can't be."""
@@ -113,9 +117,7 @@ def _is_view(array: Any, other: Any) -> bool:
 
 
 def _is_equal(array: Any, other: Any) -> bool:
-    """One array, or one made anew of the same numbers, as when a function casts it."""
-    if _is_view(array, other):
-        return True
+    """Of the same numbers, as where a function makes one anew each time that it is traced."""
     if array.shape != other.shape or array.dtype != other.dtype:
         return False
     return np.array_equal(np.asarray(array), np.asarray(other))

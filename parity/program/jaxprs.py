@@ -108,6 +108,8 @@ class Widening:
         return jnp.asarray(value).astype(self._widened(value.dtype))
 
     def constant(self, value: Any) -> Any:
+        if isinstance(value, jax.Array):  # random keys too
+            return self.cast(value)
         return self.cast(jnp.asarray(value, getattr(value, "dtype", np.asarray(value).dtype)))
 
     def __call__(self, eqn: core.JaxprEqn, inputs: list[Any]) -> Sequence[Any]:

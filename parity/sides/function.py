@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from parity.arrays.metrics import Metrics, compare_arrays
@@ -164,7 +165,7 @@ def output_paths(call: Call) -> list[str]:
 def described(inputs: Sequence[Any]) -> dict[str, str]:
     """Each array of the inputs with its dtype, shape and digest: `{"[0]": "float32[4, 4] 3f…"}`."""
     leaves = jax.tree_util.tree_leaves_with_path(tuple(inputs))
-    arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+    arrays = {jax.tree_util.keystr(path): _numbers(leaf) for path, leaf in leaves}
     return {
         name: f"{array.dtype}{list(array.shape)} {digest(array)}" for name, array in arrays.items()
     }
@@ -183,4 +184,11 @@ def environment(*packages: str) -> dict[str, Any]:
 
 
 def _leaves(output: Any) -> list[np.ndarray]:
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(output)]
+    return [_numbers(leaf) for leaf in jax.tree.leaves(output)]
+
+
+def _numbers(leaf: Any) -> np.ndarray:
+    """An array on the host; of random keys, the numbers that they are."""
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.asarray(leaf)

@@ -72,6 +72,8 @@ def mark(name: str, value: Any) -> jax.Array:
     """
     if not isinstance(value, jax.Array):
         try:
+            if isinstance(value, list | tuple):  # which would be joined in an array
+                raise TypeError
             value = jnp.asarray(value)
         except (TypeError, ValueError):
             raise RequestError(
