@@ -8,7 +8,7 @@
 
     reference = parity.record_trace(f_reference, x)
     ours = parity.record_trace(f, x)
-    column = parity.diff_traces(reference, ours)
+    column = parity.diff_traces(ours, reference)
     print(column.first_divergence)
 
 Names are imported when they are first used, so that `import parity` costs nothing.
@@ -20,7 +20,7 @@ from typing import Any
 _HOMES = {
     "Comparison": "parity.verdict.comparison",
     "DiskSink": "parity.trace.disk",
-    "Manifest": "parity.trace.frames",
+    "Manifest": "parity.trace.manifest",
     "MemorySink": "parity.trace.frames",
     "RequestError": "parity.errors",
     "TapRecorder": "parity.trace.recorder",

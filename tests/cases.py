@@ -17,13 +17,14 @@ from jaxformer.params import Params
 from jaxformer.taps import model_taps
 from parity.program.oracle import OracleDType
 from parity.program.stages import Scope
-from parity.sides.function import FunctionSource
-from parity.subjects.gemma.flax_gemma import flax_gemma_source
-from parity.subjects.gemma.ours import jaxformer_source
-from parity.trace.frames import Manifest
+from parity.sides.function import FunctionSide
+from parity.subjects.gemma.flax_gemma import flax_gemma_side
+from parity.subjects.gemma.ours import jaxformer_side
+from parity.trace.manifest import Manifest
 from parity.verdict.comparison import Column
 from parity.verdict.evidence import Evidence
-from parity.verdict.run import Candidate, compare_candidate, recorded
+from parity.verdict.plan import Candidate
+from parity.verdict.run import compare_candidate, recorded
 
 # The last block comes after a global one; grouped queries; a window of 8.
 SMALL = Config(
@@ -95,19 +96,19 @@ class Case:
             column, _ = compare_candidate(reference, official.unavailable, candidate, quiet)
         return column
 
-    def sources(self, config: Config | None = None) -> tuple[FunctionSource, FunctionSource]:
+    def sources(self, config: Config | None = None) -> tuple[FunctionSide, FunctionSide]:
         """The official package and ours, `config` where that departs from the official one."""
         ids = self.tokens or synthetic_tokens(self.config, *self.shape, self.seed)
         tokens = jnp.asarray(ids, jnp.int32)
         common: Any = (self.params, tokens)
-        official = flax_gemma_source(
+        official = flax_gemma_side(
             *common,
             self.official or converted_config(self.config, self.blocks),
             Manifest("test"),
             whole=self.blocks == self.config.num_blocks,
             numerics=self.numerics,
         )
-        ours = jaxformer_source(
+        ours = jaxformer_side(
             *common,
             config or self.config,
             Manifest("test"),

@@ -36,11 +36,11 @@ def tap(name: str, off: float = 0.0, seed: int = 0) -> TapDiff:
     rng = np.random.default_rng(seed)
     reference = rng.standard_normal((B, T, D), np.float32)
     ours = np.where(rng.random(reference.shape) < 0.5, reference * np.float32(1 + off), reference)
-    row = diff_arrays(name, reference, ours)
+    row = diff_arrays(name, ours, reference)
     if row.metrics is None or not row.metrics.mismatched:
         return row
     return dataclasses.replace(
-        row, profile=profile(reference, ours, row.metrics.mismatched, (B, T))
+        row, profile=profile(ours, reference, row.metrics.mismatched, (B, T))
     )
 
 
@@ -95,7 +95,7 @@ def _random_profile(rng: np.random.Generator) -> Profile:
     ours = np.where(where, reference * (1 + off), reference).astype(bfloat16)
     reference = reference.astype(bfloat16)
     differs = int((reference != ours).sum())
-    return profile(reference, ours, differs, shape[:2])
+    return profile(ours, reference, differs, shape[:2])
 
 
 def _random_tap(name: str, rng: np.random.Generator, shape: Profile) -> TapDiff:

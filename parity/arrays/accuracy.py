@@ -70,7 +70,7 @@ class Accuracy:
         return unlikely and self.ratio_where > TOLERATED_RATIO
 
 
-def accuracy(truth: np.ndarray, reference: np.ndarray, ours: np.ndarray) -> Accuracy:
+def accuracy(truth: np.ndarray, ours: np.ndarray, reference: np.ndarray) -> Accuracy:
     """Compare both with the truth, over the elements where all three are finite.
 
     Args:
@@ -91,11 +91,11 @@ def accuracy(truth: np.ndarray, reference: np.ndarray, ours: np.ndarray) -> Accu
         ratio_where=_root(float(np.dot(here_b, here_b)), float(np.dot(here_a, here_a))),
         farther=int(np.count_nonzero(here_b > here_a)),
         nearer=int(np.count_nonzero(here_b < here_a)),
-        errors=error_quantiles(exact, a, b) if exact.size else None,
+        errors=error_quantiles(exact, b, a) if exact.size else None,
     )
 
 
-def error_quantiles(truth: np.ndarray, reference: np.ndarray, ours: np.ndarray) -> ErrorQuantiles:
+def error_quantiles(truth: np.ndarray, ours: np.ndarray, reference: np.ndarray) -> ErrorQuantiles:
     """Of results against a truth: arrays of one dtype, flat, finite, of at least one element."""
     step = stride(truth.size, truth.size, _RANKED)
     shares = np.linspace(0, 1, _QUANTILES)

@@ -53,7 +53,7 @@ class Impact:
         return f"no greedy token flips here, but one could ({error}, {margin})"
 
 
-def logits_impact(reference: np.ndarray, ours: np.ndarray) -> Impact:
+def logits_impact(ours: np.ndarray, reference: np.ndarray) -> Impact:
     """Compare two arrays of logits.
 
     Args:

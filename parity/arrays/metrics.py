@@ -74,7 +74,7 @@ class _Sums:
 
 # Signalling NaNs become quiet ones, and sums of huge float64 values infinite: neither is news.
 @np.errstate(over="ignore", invalid="ignore")
-def compare_arrays(reference: np.ndarray, ours: np.ndarray) -> Metrics:
+def compare_arrays(ours: np.ndarray, reference: np.ndarray) -> Metrics:
     """Figures of `ours` against `reference`.
 
     Args:

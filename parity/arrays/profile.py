@@ -81,8 +81,8 @@ class Profile:
 # Signalling NaNs become quiet ones, and errors of huge values infinite: neither is news.
 @np.errstate(over="ignore", invalid="ignore")
 def profile(
-    reference: np.ndarray,
     ours: np.ndarray,
+    reference: np.ndarray,
     mismatched: int,
     tokens: tuple[int, int] | None = None,
 ) -> Profile:

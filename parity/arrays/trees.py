@@ -39,7 +39,7 @@ class WeightCheck:
 
 
 def check_weights(
-    reference: Mapping[str, Any], ours: Mapping[str, Any], *, dtypes: bool = True
+    ours: Mapping[str, Any], reference: Mapping[str, Any], *, dtypes: bool = True
 ) -> WeightCheck:
     """Compare two trees, each a mapping from a tensor's name to an array or its abstract shape.
 
@@ -63,7 +63,7 @@ def check_weights(
             compared += 1
             if theirs is own:
                 continue
-            metrics = compare_arrays(np.asarray(theirs), np.asarray(own))
+            metrics = compare_arrays(np.asarray(own), np.asarray(theirs))
             if metrics.mismatched:
                 problems.append(
                     f"{name}: {metrics.mismatched} of {metrics.size} elements differ, "

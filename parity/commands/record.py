@@ -1,25 +1,12 @@
-"""`python -m parity.record`: write one run's trace, to compare with here or elsewhere."""
+"""`python -m parity.record`: the trace of one run, to compare with here or elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from parity.commands.arguments import (
-    HOLDS,
-    Parser,
-    Progress,
-    add_choice_arguments,
-    parse_choice,
-    run_command,
-)
-from parity.errors import RequestError
-
-if TYPE_CHECKING:
-    from parity.sides.function import Source
-
-_SOURCES = ("jaxformer", "flax", "hf")
+from parity.commands.arguments import HOLDS, Parser, Progress, run_command
+from parity.subjects.registry import chosen
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,45 +15,31 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _command(arguments: list[str]) -> int:
-    parser = Parser(prog="python -m parity.record", description=__doc__)
-    add_choice_arguments(parser)
-    parser.add_argument(
-        "--source", default="jaxformer", metavar="|".join(_SOURCES), help="what to record"
+    subject, rest = chosen(arguments)
+    parser = Parser(
+        prog="python -m parity.record",
+        usage="python -m parity.record [SUBJECT|FILE.py:FUNCTION|MODULE:FUNCTION] [options]",
+        description="Write one run's trace, to compare with here or elsewhere.",
     )
+    subject.add_arguments(parser)
+    subject.add_record_arguments(parser)
     parser.add_argument("--out", metavar="DIR", required=True, help="a new folder for the trace")
-    parsed = parser.parse_args(arguments)
-    choice = parse_choice(parsed)
-    if parsed.source not in _SOURCES:
-        raise RequestError(f"--source must be one of {', '.join(_SOURCES)}; got {parsed.source!r}")
+    parsed = parser.parse_args(rest)
     progress = Progress()
+    opened = subject.recorded(parsed)
 
-    from parity.subjects.gemma.inputs import make_inputs
-    from parity.subjects.gemma.references import opened
-    from parity.subjects.gemma.setting import resolve
-    from parity.trace.disk import DiskSink
+    from parity.trace.disk import DiskSink, check_free
 
-    setting = resolve(choice)
-    if parsed.source == "flax":
-        from parity.subjects.gemma.gemma_package import import_gemma
-
-        progress("official package: importing")
-        import_gemma()
     out = Path(parsed.out)
     existed = out.exists()
-    DiskSink(out, setting.manifest)  # refuses an unusable folder before any work is done
+    check_free(out)  # refuses an unusable folder before any work is done
     try:
-        inputs = make_inputs(setting, progress)
-        with contextlib.ExitStack() as stack:
-            source: Source = inputs.ours()
-            if parsed.source != "jaxformer":
-                source = stack.enter_context(
-                    opened(parsed.source, inputs, certify=False, progress=progress)
-                )
-            progress(f"{source.label}: preparing")
-            specs = source.prepare()
-            progress(f"{source.label}: running, {len(specs)} taps")
-            with DiskSink(out, source.manifest) as sink:
-                source.run(sink)
+        with opened(progress) as side:
+            progress(f"{side.label}: preparing")
+            specs = side.prepare()
+            progress(f"{side.label}: running, {len(specs)} taps")
+            with DiskSink(out, side.manifest) as sink:
+                side.run(sink)
     except BaseException:
         if not existed:  # and unless frames were written, which stay
             with contextlib.suppress(OSError):

@@ -125,6 +125,6 @@ _MODES: dict[str, Callable[[Fn, Sequence[Any]], list[np.ndarray]]] = {
 def _mismatched(ours: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> int:
     """Elements that differ, over all outputs."""
     return sum(
-        compare_arrays(b, a).mismatched if a.dtype == b.dtype else a.size
+        compare_arrays(a, b).mismatched if a.dtype == b.dtype else a.size
         for a, b in zip(ours, reference, strict=True)
     )

@@ -66,5 +66,5 @@ def _missed(
     return [
         name.strip("[]'") or "the output"
         for leaf, (name, value) in zip(leaves, graph.outputs.items(), strict=True)
-        if compare_arrays(np.asarray(leaf), np.asarray(value.array)).mismatched
+        if compare_arrays(np.asarray(value.array), np.asarray(leaf)).mismatched
     ]

@@ -18,7 +18,8 @@ import numpy as np
 
 from parity.program.jaxprs import Widening, evaluate
 from parity.program.stages import Stage, injecting, stage_arguments
-from parity.trace.frames import FrameSpec, Manifest, Trace
+from parity.trace.frames import FrameSpec, Trace
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import TappedFunction
 
 OracleDType = Literal["float32", "float64"]

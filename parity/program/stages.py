@@ -8,8 +8,7 @@ made between that tap and the ones before.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,14 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from parity.trace.frames import Frame, FrameSpec, Manifest, Sink, Trace, numpy_dtype
-from parity.trace.recorder import (
-    NumericsMode,
-    Recording,
-    TappedFunction,
-    TapRecorder,
-    compile_recording,
-)
+from parity.trace.frames import Trace, numpy_dtype
+from parity.trace.recorder import TappedFunction
 
 Scope = Literal["blocks", "taps"]
 Tap = Callable[[str, jax.Array], jax.Array]
@@ -69,7 +62,10 @@ class InjectingTap:
 
     def __call__(self, name: str, value: jax.Array) -> jax.Array:
         value = self._tap(name, value)
-        return self.values.get(name, value)
+        given = self.values.get(name, value)
+        # Another shape or dtype is a difference of its own; the function goes on with what it has.
+        fits = (given.shape, given.dtype) == (value.shape, value.dtype)
+        return given if fits else value
 
 
 def injecting(fn: TappedFunction) -> TappedFunction:
@@ -87,11 +83,13 @@ def stage_arguments(
     reference: Trace,
     scope: Scope,
     read: Callable[[Trace, str], Any] | None = None,
+    boundaries: Collection[str] = (),
 ) -> tuple[Any, ...]:
     """What `injecting(stage.fn)` takes: the stage's own arguments, its input, values to inject.
 
     Args:
       read: makes an argument of a frame; by default its array.
+      boundaries: full names of taps whose values are injected in whichever scope.
 
     Raises:
       KeyError: the reference has no frame for the stage's input.
@@ -101,92 +99,15 @@ def stage_arguments(
     values = {
         spec.name.removeprefix(stage.prefix): read(reference, spec.name)
         for spec in reference.specs
-        if scope == "taps" and stage.has(spec.name)
+        if (scope == "taps" or spec.name in boundaries) and stage.has(spec.name)
     }
     return (*stage.args, *given, values)
-
-
-class StagedSource:
-    """Runs every stage on the reference's values: a Source whose frames hold local errors only."""
-
-    unavailable: Mapping[str, str] = {}
-
-    def __init__(
-        self,
-        label: str,
-        stages: Sequence[Stage],
-        reference: Trace,
-        scope: Scope,
-        manifest: Manifest,
-        numerics: NumericsMode = "default",
-    ) -> None:
-        self.label = f"{label} on the reference's values, {scope}"
-        self.manifest = manifest
-        self._stages = [s for s in stages if s.source is None or s.source in reference]
-        self._reference = reference
-        self._scope = scope
-        self._numerics = numerics
-        self._programs: dict[tuple[Any, ...], Recording] = {}
-
-    def prepare(self) -> Sequence[FrameSpec]:
-        """Compile one program per kind; a piece whose taps differ from its kind's gets its own."""
-        specs: list[FrameSpec] = []
-        for stage in self._stages:
-            for spec in self._program(stage).specs:
-                specs.append(_renamed(spec, stage, len(specs)))
-        return specs
-
-    def run(self, sink: Sink) -> None:
-        specs = self.prepare()
-        sink.begin(specs)
-        start = 0
-        for stage in self._stages:
-            program = self._program(stage)
-            arguments = stage_arguments(stage, self._reference, self._scope)
-            program.run(*arguments, sink=_Renaming(sink, stage, start))
-            start += len(program.specs)
-
-    def certify(self) -> None:
-        """A run in pieces has no output of its own to certify."""
-
-    def release(self) -> None:
-        self._programs.clear()
-
-    def _program(self, stage: Stage) -> Recording:
-        arguments = stage_arguments(stage, self._reference, self._scope, _abstract)
-        leaves, structure = jax.tree.flatten(arguments)
-        shapes = [(leaf.shape, str(leaf.dtype)) for leaf in leaves]
-        key = (stage.kind, structure, tuple(shapes))
-        if key not in self._programs:
-            self._programs[key] = compile_recording(
-                injecting(stage.fn), *arguments, recorder=TapRecorder(), numerics=self._numerics
-            )
-        return self._programs[key]
-
-
-class _Renaming:
-    """Passes a stage's frames on under their full names and places."""
-
-    def __init__(self, sink: Sink, stage: Stage, start: int) -> None:
-        self._sink = sink
-        self._stage = stage
-        self._start = start
-
-    def begin(self, specs: Sequence[FrameSpec]) -> None: ...
-
-    def put(self, frame: Frame) -> None:
-        spec = _renamed(frame.spec, self._stage, self._start + frame.spec.index)
-        self._sink.put(Frame(spec, frame.value))
-
-
-def _renamed(spec: FrameSpec, stage: Stage, index: int) -> FrameSpec:
-    return dataclasses.replace(spec, index=index, name=stage.prefix + spec.name)
 
 
 def _array(trace: Trace, name: str) -> jax.Array:
     return jnp.asarray(np.asarray(trace[name]))
 
 
-def _abstract(trace: Trace, name: str) -> jax.ShapeDtypeStruct:
+def abstract(trace: Trace, name: str) -> jax.ShapeDtypeStruct:
     spec = trace.spec(name)
     return jax.ShapeDtypeStruct(spec.shape, numpy_dtype(spec.dtype))

@@ -1,19 +1,21 @@
-"""The Source protocol, and the source that is a JAX function."""
+"""A side that is a JAX function."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
 
 from parity.arrays.metrics import Metrics, compare_arrays
-from parity.program.stages import Scope, Stage, StagedSource
-from parity.trace.frames import FrameSpec, Manifest, Sink, Trace
+from parity.program.stages import Scope, Stage
+from parity.sides.staged import StagedSide
+from parity.trace.frames import FrameSpec, Sink, Trace
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import (
     NumericsMode,
     Recording,
@@ -24,41 +26,8 @@ from parity.trace.recorder import (
 )
 
 
-class Source(Protocol):
-    """Something that yields the frames of one run, in execution order."""
-
-    @property
-    def label(self) -> str:
-        """What messages call it."""
-        ...
-
-    @property
-    def manifest(self) -> Manifest: ...
-
-    @property
-    def unavailable(self) -> Mapping[str, str]:
-        """Taps that it can't yield, each with the reason."""
-        ...
-
-    def prepare(self) -> Sequence[FrameSpec]:
-        """Trace and compile, or open; returns what a run will yield."""
-        ...
-
-    def run(self, sink: Sink) -> None:
-        """Yield every frame to the sink, in execution order."""
-        ...
-
-    def certify(self) -> Metrics | None:
-        """The last run's output against that of a run without taps; None if nothing runs here."""
-        ...
-
-    def release(self) -> None:
-        """Drop compiled programs and outputs, to make room."""
-        ...
-
-
 @dataclass
-class FunctionSource:
+class FunctionSide:
     """A tapped JAX function and its arguments.
 
     Attributes:
@@ -67,7 +36,7 @@ class FunctionSource:
       untapped: what `certify` holds a recorded run against; by default `fn` itself. It too is
         called with a tap, one that does nothing.
       select: comma-separated glob patterns of the taps to record.
-      stages: the pieces that it is made of, for a run on given values.
+      stages: the pieces that it is made of, for a run on given values; by default one, the whole.
     """
 
     label: str
@@ -79,8 +48,13 @@ class FunctionSource:
     untapped: TappedFunction | None = None
     unavailable: Mapping[str, str] = field(default_factory=dict)
     stages: Sequence[Stage] = ()
+    notes: Sequence[str] = ()
     _recording: Recording | None = field(default=None, init=False)
-    _output: np.ndarray | None = field(default=None, init=False)
+    _output: list[np.ndarray] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._whole = not self.stages
+        self.stages = self.stages or [Stage("", "whole", self.fn, self.args)]
 
     def prepare(self) -> Sequence[FrameSpec]:
         self._recording = compile_recording(
@@ -92,10 +66,12 @@ class FunctionSource:
         if self._recording is None:
             self.prepare()
         assert self._recording is not None
-        self._output = np.asarray(self._recording.run(*self.args, sink=sink))
+        self._output = _leaves(self._recording.run(*self.args, sink=sink))
 
     def certify(self) -> Metrics:
         """The last run's output against that of a run without taps; no mismatch is the proof.
+
+        Of several arrays in the output, the one that differs most.
 
         Raises:
           ValueError: nothing was run yet.
@@ -103,18 +79,22 @@ class FunctionSource:
         if self._output is None:
             raise ValueError("run before certifying")
         plain = self.fn if self.untapped is None else self.untapped
-        return compare_arrays(
-            np.asarray(run_untapped(plain, *self.args, numerics=self.numerics)), self._output
-        )
+        expected = _leaves(run_untapped(plain, *self.args, numerics=self.numerics))
+        pairs = zip(self._output, expected, strict=True)
+        return max((compare_arrays(*pair) for pair in pairs), key=lambda found: found.mismatched)
 
-    def injected(self, reference: Trace, scope: Scope) -> StagedSource:
-        """The same function, in pieces, each on the reference's values.
-
-        A function that offers no stages is one piece.
-        """
-        stages = self.stages or [Stage("", "whole", self.fn, self.args)]
-        return StagedSource(
-            self.label, stages, reference, scope, self.manifest, numerics=self.numerics
+    def injected(
+        self, reference: Trace, scope: Scope, boundaries: Collection[str] = ()
+    ) -> StagedSide:
+        """In pieces, each on the reference's values."""
+        return StagedSide(
+            self.label,
+            self.stages,
+            reference,
+            scope,
+            self.manifest,
+            numerics=self.numerics,
+            boundaries=boundaries if self._whole else (),
         )
 
     def release(self) -> None:
@@ -131,3 +111,7 @@ def environment(*packages: str) -> dict[str, Any]:
         "device": device.device_kind,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
+
+
+def _leaves(output: Any) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(output)]

@@ -22,7 +22,8 @@ import safetensors
 import safetensors.numpy
 
 from parity.errors import RequestError
-from parity.trace.frames import Frame, FrameSpec, Manifest, Trace, numpy_dtype
+from parity.trace.frames import Frame, FrameSpec, Trace, numpy_dtype
+from parity.trace.manifest import Manifest
 
 _FORMAT = "parity-trace"
 _VERSION = 1
@@ -45,13 +46,7 @@ class DiskSink:
         self._shard: list[Frame] = []
         self._shard_bytes = 0
         self._written_shards = 0
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            occupied = any(folder.iterdir())
-        except OSError as error:
-            raise _unwritable(folder, error) from error
-        if occupied:
-            raise RequestError(f"{folder} {_contents(folder)}; name a new folder for the trace")
+        check_free(folder)
 
     def __enter__(self) -> DiskSink:
         return self
@@ -102,6 +97,21 @@ class DiskSink:
         except OSError as error:
             part.unlink(missing_ok=True)
             raise _unwritable(self._folder, error) from error
+
+
+def check_free(folder: Path) -> None:
+    """Make the folder of a trace to be.
+
+    Raises:
+      RequestError: it exists and is not empty, or can't be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        occupied = any(folder.iterdir())
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    if occupied:
+        raise RequestError(f"{folder} {_contents(folder)}; name a new folder for the trace")
 
 
 def load_trace(folder: Path, *, partial: bool = False) -> Trace:

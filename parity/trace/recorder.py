@@ -24,8 +24,9 @@ import jax
 import numpy as np
 
 from parity.errors import RequestError
-from parity.trace.frames import FrameSpec, Manifest, MemorySink, Sink, Trace
+from parity.trace.frames import FrameSpec, MemorySink, Sink, Trace
 from parity.trace.ledger import LedgerError, OrderedDelivery, some
+from parity.trace.manifest import Manifest
 
 NumericsMode = Literal["default", "strict"]
 TappedFunction = Callable[..., jax.Array]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from parity.arrays.logits import Impact
 from parity.arrays.metrics import Metrics
+from parity.verdict.grouping import Grouping, GroupingRule, by_index
 from parity.verdict.taps import COMPARED, Status, TapDiff
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 _METRIC_NAMES = tuple(f.name for f in dataclasses.fields(Metrics))
 _EQUAL: frozenset[Status] = frozenset(("identical", "not_compared"))
-_TOLERABLE: frozenset[Status] = _EQUAL | {"rounding"}
+_TOLERABLE: frozenset[Status] = _EQUAL | {"rounding", "unjudged"}
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,20 @@ class Column:
 
     @property
     def diverged_at(self) -> TapDiff | None:
-        """The first tap, in execution order, whose difference rounding doesn't explain."""
+        """The first tap, in execution order, whose difference rounding can't explain."""
         return next((tap for tap in self.taps if tap.status not in _TOLERABLE), None)
+
+    @property
+    def unjudged_at(self) -> TapDiff | None:
+        """The first tap, in execution order, of whose difference nothing is known."""
+        return next((tap for tap in self.taps if tap.status == "unjudged"), None)
+
+    def beyond(self, allowed: Collection[Status]) -> TapDiff | None:
+        """The first tap, in execution order, that is neither equal nor of an allowed status."""
+        return next(
+            (tap for tap in self.taps if tap.status not in _EQUAL and tap.status not in allowed),
+            None,
+        )
 
     @property
     def compared(self) -> int:
@@ -62,14 +76,6 @@ class Column:
     def tap(self, name: str) -> TapDiff | None:
         return next((tap for tap in self.taps if tap.tap == name), None)
 
-    def gain(self, tap: TapDiff) -> float | None:
-        """Relative L2 error at a tap over that at its block's input; None where none comes in."""
-        before = self.tap(f"blocks.{tap.block}.input")
-        if tap.metrics is None or before is None or before.metrics is None:
-            return None
-        out, into = tap.metrics.rel_l2, before.metrics.rel_l2
-        return out / into if out is not None and into else None
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -81,7 +87,8 @@ class Comparison:
       environment: in what else than the code the two sides differ; read before any figure.
       blind_spots: faults that this input can't show.
       notes: certificates.
-      exact: parity is bit for bit; else a difference that rounding explains is parity too.
+      allow: statuses of differences that are parity too; none where it is bit for bit.
+      rule: reads the rows of a model in the names of its taps.
     """
 
     manifest: Mapping[str, Any]
@@ -89,24 +96,66 @@ class Comparison:
     environment: Sequence[str] = ()
     blind_spots: Sequence[str] = ()
     notes: Sequence[str] = ()
-    exact: bool = True
+    allow: frozenset[Status] = frozenset()
+    rule: GroupingRule = by_index
 
     @property
     def holds(self) -> bool:
-        """The first column, the one under test, has no divergence, and something was compared."""
+        """The first column, the one under test, is equal or as allowed; something was compared."""
         ours = self.columns[0]
-        worst = ours.first_divergence if self.exact else ours.diverged_at
-        return worst is None and ours.compared > 0
+        return ours.beyond(self.allow) is None and ours.compared > 0
+
+    @property
+    def exact(self) -> bool:
+        """Parity is bit for bit."""
+        return not self.allow
+
+    @functools.cached_property
+    def grouping(self) -> Grouping:
+        """The rows of the taps of all columns, in execution order."""
+        names = dict.fromkeys(tap.tap for column in self.columns for tap in column.taps)
+        return self.rule([*names])
+
+    def gain(self, column: Column, tap: TapDiff) -> float | None:
+        """Relative L2 error at a tap over that at its row's input; None where none comes in."""
+        entering = self.grouping.entering(tap.tap)
+        before = None if entering is None else column.tap(entering)
+        if tap.metrics is None or before is None or before.metrics is None:
+            return None
+        out, into = tap.metrics.rel_l2, before.metrics.rel_l2
+        return out / into if out is not None and into else None
+
+    def _rows(self, column: Column) -> Iterator[dict[str, Any]]:
+        for index, tap in enumerate(column.taps):
+            figures = dict.fromkeys(_METRIC_NAMES)
+            if tap.metrics is not None:
+                figures = dict(vars(tap.metrics))
+            yield {
+                "index": index,
+                "tap": tap.tap,
+                "block": self.grouping.number(tap.tap),
+                "row": self.grouping.row(tap.tap),
+                "kind": self.grouping.kind(tap.tap),
+                "status": tap.status,
+                "reason": tap.reason,
+                **figures,
+                **_local_row(tap, self.gain(column, tap)),
+                **_oracle_row(tap),
+            }
 
     def to_frame(self) -> pd.DataFrame:
-        """Tidy table, a row per column and tap: column, index, tap, block, status, reason, metrics.
+        """Tidy table, a row per column and tap: column, index, tap, row, status, reason, metrics.
 
         Figures that don't exist are NA.
         """
         import pandas as pd
 
         frame = pd.DataFrame(
-            [{"column": column.name, **row} for column in self.columns for row in _tap_rows(column)]
+            [
+                {"column": column.name, **row}
+                for column in self.columns
+                for row in self._rows(column)
+            ]
         )
         whole = ["block", "mismatched", "size", "max_ulp", "p99_ulp"]
         whole += ["local_mismatched", "local_max_ulp", "floor_mismatched"]
@@ -122,17 +171,21 @@ class Comparison:
             "blind_spots": list(self.blind_spots),
             "notes": list(self.notes),
             "exact": self.exact,
+            "allow": sorted(self.allow),
+            "holds": self.holds,
+            "rows": self.grouping.noun,
             "columns": [
                 {
                     "name": column.name,
                     "fields": dict(column.fields),
                     "first_divergence": first.tap if (first := column.first_divergence) else None,
                     "diverged_at": first.tap if (first := column.diverged_at) else None,
+                    "unjudged_at": first.tap if (first := column.unjudged_at) else None,
                     "compared": column.compared,
                     "impact": None if column.impact is None else impact_json(column.impact),
                     "taps": [
                         {**_finite(row), "profile": profile_json(tap)}
-                        for row, tap in zip(_tap_rows(column), column.taps, strict=True)
+                        for row, tap in zip(self._rows(column), column.taps, strict=True)
                     ],
                 }
                 for column in self.columns
@@ -140,25 +193,8 @@ class Comparison:
         }
 
 
-def _tap_rows(column: Column) -> Iterator[dict[str, Any]]:
-    for index, tap in enumerate(column.taps):
-        figures = dict.fromkeys(_METRIC_NAMES)
-        if tap.metrics is not None:
-            figures = dict(vars(tap.metrics))
-        yield {
-            "index": index,
-            "tap": tap.tap,
-            "block": tap.block,
-            "status": tap.status,
-            "reason": tap.reason,
-            **figures,
-            **_local_row(column, tap),
-            **_oracle_row(tap),
-        }
-
-
-def _local_row(column: Column, tap: TapDiff) -> dict[str, Any]:
-    """Error made here, error inherited, and error out over error into the block."""
+def _local_row(tap: TapDiff, gain: float | None) -> dict[str, Any]:
+    """Error made here, error inherited, and error out over error into the row."""
     local = tap.made_here
     return {
         "local_mismatched": local.mismatched if local else None,
@@ -166,7 +202,7 @@ def _local_row(column: Column, tap: TapDiff) -> dict[str, Any]:
         "local_max_ulp": local.max_ulp if local else None,
         "local_rel_l2": local.rel_l2 if local else None,
         "inherited_rel_l2": tap.inherited,
-        "gain": column.gain(tap),
+        "gain": gain,
         "floor_mismatched": tap.floor.mismatched if tap.floor else None,
         "floor_max_abs": tap.floor.max_abs if tap.floor else None,
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from parity.arrays.metrics import Metrics
 from parity.program.bounds import Bounds
 from parity.program.oracle import Oracle, OracleDType
 from parity.program.stages import Scope, Stage
-from parity.sides.function import FunctionSource, Source
+from parity.sides.side import Side
 from parity.trace.frames import Trace
 from parity.verdict.comparison import Column
 from parity.verdict.diff import DiffSink
@@ -34,27 +34,31 @@ class Evidence:
 
     Args:
       source: the reference, to run it on its own values as a control: what ours makes of them is
-        compared with what the reference makes of them. A stored one can't run, and its trace
-        is the control.
+        compared with what the reference makes of them. One that can't run so has its trace
+        for a control.
       reference: its trace.
-      formula: gives the reference as a function, for the oracle, or None where there is none.
+      formula: gives a side with the reference's formula and stages, for the oracle, or None.
       scopes: which injections to run.
       dtype: of the oracle; None for no oracle.
       floor: the largest self-difference of a side, by tap.
+      boundaries: taps at which rows meet, for sides that are one piece.
     """
 
     def __init__(
         self,
-        source: Source,
+        source: Side,
         reference: Trace,
-        formula: Callable[[], FunctionSource | None],
+        formula: Callable[[], Side | None],
         *,
         scopes: Sequence[Scope],
         dtype: OracleDType | None,
         progress: Callable[[str], None],
         floor: Floor | None = None,
+        boundaries: Collection[str] = (),
     ) -> None:
+        self.notes: list[str] = []
         self._floor = floor or {}
+        self._boundaries = boundaries
         self._source = source
         self._reference = reference
         self._scopes = scopes
@@ -76,7 +80,7 @@ class Evidence:
     def __exit__(self, *_: object) -> None:
         self._held.close()
 
-    def examine(self, column: Column, candidate: FunctionSource) -> Column:
+    def examine(self, column: Column, candidate: Side) -> Column:
         """The column with local errors, accuracies, statuses and reasons."""
         taps = {
             tap.tap: dataclasses.replace(tap, floor=self._floor.get(tap.tap)) for tap in column.taps
@@ -108,24 +112,24 @@ class Evidence:
         Like is so compared with like: in float32 XLA rounds a stage differently when the stage
         before is not compiled into it.
         """
-        if not isinstance(self._source, FunctionSource):
-            return self._reference
         if scope not in self._controls:
-            again = self._source.injected(self._reference, scope)
+            again = self._source.injected(self._reference, scope, self._boundaries)
+            if again is None:
+                return self._reference
             self._controls[scope] = self._held.enter_context(recorded(again, self._progress))
             again.release()
         return self._controls[scope]
 
-    def _run(
-        self, candidate: FunctionSource, scope: Scope, sink: DiffSink
-    ) -> list[tuple[str, Metrics]]:
-        source = candidate.injected(self._reference, scope)
+    def _run(self, candidate: Side, scope: Scope, sink: DiffSink) -> list[tuple[str, Metrics]]:
+        source = candidate.injected(self._reference, scope, self._boundaries)
+        if source is None:
+            return []
         self._progress(f"{source.label}: compiling, running and comparing")
         source.run(sink)
         column = sink.column(candidate.label)
         return [(tap.tap, tap.metrics) for tap in column.taps if tap.metrics is not None]
 
-    def _accuracies(self, candidate: FunctionSource) -> dict[str, Accuracy]:
+    def _accuracies(self, candidate: Side) -> dict[str, Accuracy]:
         """Of each differing tap as it ran, against the oracle as it ran."""
         assert self._oracle is not None
         if self._free is None:
@@ -133,18 +137,18 @@ class Evidence:
             self._free = self._oracle.free()
         truth, found = self._free, {}
 
-        def on_difference(name: str, reference: np.ndarray, ours: np.ndarray) -> None:
-            if name in truth:
-                found[name] = accuracy(truth[name], reference, ours)
+        def on_difference(name: str, ours: np.ndarray, reference: np.ndarray) -> None:
+            if name in truth and truth[name].shape == reference.shape:
+                found[name] = accuracy(truth[name], ours, reference)
 
         candidate.run(DiffSink(self._reference, None, on_difference))
         return found
 
-    def _stage_errors(self, candidate: FunctionSource) -> dict[str, StageError]:
+    def _stage_errors(self, candidate: Side) -> dict[str, StageError]:
         different: dict[str, _Pair] = {}
 
-        def on_difference(name: str, reference: np.ndarray, ours: np.ndarray) -> None:
-            different[name] = (reference, ours)
+        def on_difference(name: str, ours: np.ndarray, reference: np.ndarray) -> None:
+            different[name] = (ours, reference)
 
         sink = DiffSink(self.control("taps"), None, on_difference)
         errors = {name: StageError(metrics) for name, metrics in self._run(candidate, "taps", sink)}
@@ -162,7 +166,7 @@ class Evidence:
             own = _same_stage(candidate.stages, stage)
             formula = {} if own is None else ours_oracle.on(own, self._reference)
             for name in names:
-                reference, ours = different[name]
+                ours, reference = different[name]
                 limit, ideal_limit = bounds[name]
                 share = None
                 if name in formula:
@@ -170,10 +174,10 @@ class Evidence:
                 twin = kernels.get(name)
                 errors[name] = dataclasses.replace(
                     errors[name],
-                    kernels=None if twin is None else accuracy(truths[name], twin, ours),
+                    kernels=None if twin is None else accuracy(truths[name], ours, twin),
                     bound_share=share_of_bound(reference, ours, limit),
                     formula_share=share,
-                    accuracy=accuracy(truths[name], reference, ours),
+                    accuracy=accuracy(truths[name], ours, reference),
                 )
         return errors
 
@@ -183,13 +187,13 @@ class Evidence:
         Another framework sums in another order: in float32 its kernels may err less than XLA's,
         with the same formula. In bfloat16 sums are rounded far above that.
         """
-        stored = not isinstance(self._source, FunctionSource)
-        wide = [name for name, (ours, _) in different.items() if ours.dtype == np.float32]
+        stored = not self._source.stages
+        wide = [name for name, (own, _) in different.items() if own.dtype == np.float32]
         formula = self._formula() if stored and wide else None
-        if formula is None:
+        again = formula.injected(self._reference, "taps") if formula else None
+        if again is None:
             return {}
         if self._kernels is None:
-            again = formula.injected(self._reference, "taps")
             self._kernels = self._held.enter_context(recorded(again, self._progress))
             again.release()
         return {name: self._kernels[name] for name in wide if name in self._kernels}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from parity.arrays.metrics import Metrics
 from parity.errors import RequestError
-from parity.sides.function import Source
+from parity.sides.side import Side
 from parity.trace.disk import load_trace
 from parity.trace.frames import Trace
 from parity.verdict.comparison import Column
@@ -23,14 +23,14 @@ TIMED_KERNELS = frozenset(("gpu", "cuda", "rocm"))
 Floor = Mapping[str, Metrics]
 
 
-def floor_here(source: Source, first: Trace, repeat: int, progress: Callable[[str], None]) -> Floor:
+def floor_here(side: Side, first: Trace, repeat: int, progress: Callable[[str], None]) -> Floor:
     """The largest self-difference of each tap, over runs in this process."""
     floor: Floor = {}
     for number in range(repeat):
-        progress(f"{source.label}: noise floor, run {number + 1} of {repeat}")
+        progress(f"{side.label}: noise floor, run {number + 1} of {repeat}")
         sink = DiffSink(first)
-        source.run(sink)
-        floor = widest(floor, _metrics(sink.column(source.label)))
+        side.run(sink)
+        floor = widest(floor, _metrics(sink.column(side.label)))
     return floor
 
 

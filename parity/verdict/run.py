@@ -11,28 +11,19 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from parity.arrays.metrics import Metrics
-from parity.errors import RequestError
-from parity.sides.function import FunctionSource, Source
+from parity.sides.side import Side
 from parity.trace.disk import DiskSink, load_trace
 from parity.trace.frames import MemorySink, Trace
 from parity.trace.progress import counted
 from parity.verdict.comparison import Column
-from parity.verdict.diff import DiffSink
+from parity.verdict.diff import DiffSink, check_common
+from parity.verdict.plan import Candidate
+from parity.verdict.taps import Status
 
 # A reference trace of more bytes than this is kept on disk.
 MEMORY_LIMIT = 4 << 30
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A column to be: its heading, the fields it changes, and how to make its source."""
-
-    name: str
-    fields: Mapping[str, Any]
-    source: Callable[[], FunctionSource]
 
 
 @dataclass(frozen=True)
@@ -54,25 +45,25 @@ class Certificate:
 
 @contextlib.contextmanager
 def recorded(
-    source: Source, progress: Callable[[str], None], memory_limit: int = MEMORY_LIMIT
+    side: Side, progress: Callable[[str], None], memory_limit: int = MEMORY_LIMIT
 ) -> Iterator[Trace]:
-    """The source's trace, for as long as the context lasts.
+    """The side's trace, for as long as the context lasts.
 
     Raises:
       RequestError: it yields no frame, or too large a trace for the disk.
     """
-    progress(f"{source.label}: preparing")
-    specs = source.prepare()
+    progress(f"{side.label}: preparing")
+    specs = side.prepare()
     size = sum(spec.nbytes for spec in specs)
-    progress(f"{source.label}: running, {len(specs)} taps, {size / 1e6:,.0f} MB")
+    progress(f"{side.label}: running, {len(specs)} taps, {size / 1e6:,.0f} MB")
     if size <= memory_limit:
         memory = MemorySink()
-        source.run(counted(memory, progress))
-        yield memory.trace(source.manifest)
+        side.run(counted(memory, progress))
+        yield memory.trace(side.manifest)
         return
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
-        with DiskSink(Path(folder), source.manifest) as disk:
-            source.run(counted(disk, progress))
+        with DiskSink(Path(folder), side.manifest) as disk:
+            side.run(counted(disk, progress))
         yield load_trace(Path(folder))
 
 
@@ -81,32 +72,31 @@ def compare_candidate(
     unavailable: Mapping[str, str],
     candidate: Candidate,
     progress: Callable[[str], None],
-) -> tuple[Column, FunctionSource]:
-    """A candidate's column, not judged yet, and its source, compiled.
+    lacking: Status = "missing",
+) -> tuple[Column, Side]:
+    """A candidate's column, not judged yet, and its side, compiled.
 
     Args:
       unavailable: taps that the reference can't yield, each with the reason.
+      lacking: status of a tap that only the reference has.
 
     Raises:
       RequestError: the candidate has no tap in common with the reference.
     """
-    source = candidate.source()
+    side = candidate.side()
     progress(f"{candidate.name}: compiling")
-    specs = source.prepare()
+    specs = side.prepare()
     progress(f"{candidate.name}: running and comparing, {len(specs)} taps")
-    sink = DiffSink(reference, {**unavailable, **source.unavailable}, profiled=True)
-    source.run(counted(sink, progress))
+    unavailable = {**unavailable, **side.unavailable}
+    sink = DiffSink(reference, unavailable, profiled=True, lacking=lacking)
+    side.run(counted(sink, progress))
     column = sink.column(candidate.name, candidate.fields)
-    if not column.compared:
-        raise RequestError(
-            f"{candidate.name} and the reference have no tap in common that can be compared; "
-            f"it has {len(specs)} taps, the reference {len(reference.specs)}"
-        )
-    return column, source
+    check_common(column, reference, specs)
+    return column, side
 
 
-def certificate(source: Source, progress: Callable[[str], None]) -> Certificate | None:
-    """The source's output with taps against none; None if it runs nothing, as a stored trace."""
-    progress(f"{source.label}: running without taps, to certify")
-    output = source.certify()
-    return None if output is None else Certificate(source.label, output)
+def certificate(side: Side, progress: Callable[[str], None]) -> Certificate | None:
+    """The side's output with taps against none; None if it runs nothing, as a stored trace."""
+    progress(f"{side.label}: running without taps, to certify")
+    output = side.certify()
+    return None if output is None else Certificate(side.label, output)

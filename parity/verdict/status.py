@@ -6,7 +6,9 @@ A tap whose bits differ is judged by what its own stage makes of the reference's
                 difference stays within what two roundings can be apart (`bound_share` at most 1;
                 parity/program/bounds.py derives it), and ours is no worse than the reference
                 against the oracle (parity/arrays/accuracy.py says what worse is)
-    diverged    any of these fails, or nothing was examined
+    diverged    one of the three fails
+    unjudged    not decided: no oracle was asked, neither formula nor bound is known, or the stage
+                was not run; the reason says what would decide it
 
 and a tap at which nothing is made has the worst status of what was made before it.
 """
@@ -19,7 +21,9 @@ from collections.abc import Sequence
 from parity.arrays.metrics import Metrics
 from parity.verdict.taps import StageError, Status, TapDiff
 
-UNEXAMINED = "differs; whether by rounding alone was not examined"
+UNEXAMINED = "differs; not examined on the reference's values, which --inject taps would do"
+# From what excuses nothing to what excuses most: the worst that was made is what is inherited.
+_WORST: tuple[Status, ...] = ("diverged", "unjudged", "rounding")
 
 
 def judged(taps: Sequence[TapDiff]) -> list[TapDiff]:
@@ -29,17 +33,17 @@ def judged(taps: Sequence[TapDiff]) -> list[TapDiff]:
     for tap in taps:
         if tap.status in ("nonfinite", "shape", "dtype"):
             origin.setdefault("diverged", tap.tap)
-        if tap.status != "diverged":
+        if tap.status != "unjudged":
             result.append(tap)
             continue
         own, reason = _own_status(tap)
         if own is not None:
             origin.setdefault(own, tap.tap)
-        status: Status = "diverged" if "diverged" in origin else own or "rounding"
+        status: Status = next((worst for worst in _WORST if worst in origin), "unjudged")
         if own is None:
-            status, reason = _inherited(tap, origin)
+            reason = _inherited(tap, origin, status)
         elif own != status:
-            reason += f"; inherits from {origin['diverged']}"
+            reason += f"; inherits from {origin[status]}"
         result.append(dataclasses.replace(tap, status=status, reason=reason))
     return result
 
@@ -51,7 +55,7 @@ def _own_status(tap: TapDiff) -> tuple[Status | None, str]:
         return "rounding", "within the noise floor: a side differs as much from itself"
     if tap.stage is None:
         if tap.local is None or tap.local.mismatched:
-            return "diverged", UNEXAMINED
+            return "unjudged", UNEXAMINED
         return None, ""
     if tap.stage.metrics.mismatched == 0:
         return None, ""
@@ -63,7 +67,7 @@ def _stage_status(stage: StageError) -> tuple[Status, str]:
     if stage.metrics.nonfinite:
         return "diverged", f"{stage.metrics.nonfinite} elements are Inf or NaN on a side"
     if stage.accuracy is None:
-        return "diverged", "not held against an oracle"
+        return "unjudged", "not held against an oracle, which --oracle float64 would do"
     formula, bound = stage.formula_share, stage.bound_share
     if formula is not None and not formula <= 1:
         return "diverged", (
@@ -75,6 +79,8 @@ def _stage_status(stage: StageError) -> tuple[Status, str]:
     ratio = stage.accuracy.ratio_where
     if stage.less_accurate:
         return "diverged", f"less accurate: {ratio:.3g} times the reference's error"
+    if bound is None and formula is None:
+        return "unjudged", _undecided(stage)
     words = ["no bound known" if bound is None else f"{bound:.2g} of the rounding bound"]
     if stage.accuracy.ratio is not None:
         words.append(f"{stage.accuracy.ratio:.2f} of the reference's error")
@@ -83,16 +89,27 @@ def _stage_status(stage: StageError) -> tuple[Status, str]:
     return "rounding", ", ".join(words)
 
 
-def _inherited(tap: TapDiff, origin: dict[Status, str]) -> tuple[Status, str]:
-    """Status of a tap at which nothing is made."""
+def _undecided(stage: StageError) -> str:
+    """Why neither bound nor formula is known, and what would decide it."""
+    if not stage.unruled:
+        return (
+            "neither a bound nor the unrounded formula is known; a tap in between would tell more"
+        )
+    named = ", ".join(stage.unruled[:3]) + (", …" if len(stage.unruled) > 3 else "")
+    return f"no error rule for {named}; a tap before and after it would keep the rest judged"
+
+
+def _inherited(tap: TapDiff, origin: dict[Status, str], status: Status) -> str:
+    """Why a tap at which nothing is made differs."""
     local = tap.made_here
     assert local is not None
     nothing = f"on the reference's values 0 of {local.size} differ"
-    if "diverged" in origin:
-        return "diverged", f"inherited from {origin['diverged']}; {nothing}"
-    if "rounding" in origin:
-        return "rounding", f"inherited from {origin['rounding']}; {nothing}"
-    return "diverged", f"{nothing}, nor at any tap before: look at what joins the stages"
+    if status in origin:
+        return f"inherited from {origin[status]}; {nothing}"
+    return (
+        f"{nothing}, nor at any tap before: it comes of what is compiled together, "
+        "which --numerics strict would show"
+    )
 
 
 def _within(metrics: Metrics, floor: Metrics | None) -> bool:

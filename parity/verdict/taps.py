@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,15 +12,26 @@ from parity.arrays.profile import Profile
 
 # identical     every bit is the same
 # rounding      bits differ; explained by rounding the same formula in another place or order
-# diverged      bits differ, and that does not explain it, or it was not examined
+# unjudged      bits differ; nothing decides why: no rule, no oracle, or it was not examined
+# diverged      bits differ, and rounding does not explain it
 # nonfinite     some differing element is Inf or NaN on a side
 # shape, dtype  the two arrays can't be compared element by element
 # missing       the reference recorded this tap, this column did not
 # not_compared  the reference can't yield this tap
 Status = Literal[
-    "identical", "rounding", "diverged", "nonfinite", "shape", "dtype", "missing", "not_compared"
+    "identical",
+    "rounding",
+    "unjudged",
+    "diverged",
+    "nonfinite",
+    "shape",
+    "dtype",
+    "missing",
+    "not_compared",
 ]
-COMPARED: frozenset[Status] = frozenset(("identical", "rounding", "diverged", "nonfinite"))
+COMPARED: frozenset[Status] = frozenset(
+    ("identical", "rounding", "unjudged", "diverged", "nonfinite")
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,7 @@ class StageError:
       accuracy: errors of both sides against the reference's oracle.
       kernels: the same with, for the reference, its formula on our kernels; None where the
         reference itself runs on them.
+      unruled: operations whose error no rule bounds, where that is why no bound is known.
     """
 
     metrics: Metrics
@@ -44,6 +55,7 @@ class StageError:
     formula_share: float | None = None
     accuracy: Accuracy | None = None
     kernels: Accuracy | None = None
+    unruled: tuple[str, ...] = ()
 
     @property
     def less_accurate(self) -> bool:
@@ -80,12 +92,6 @@ class TapDiff:
     stage: StageError | None = None
     floor: Metrics | None = None
     profile: Profile | None = None
-
-    @property
-    def block(self) -> int | None:
-        """The block that the tap's name places it in."""
-        found = re.match(r"blocks\.(\d+)\.", self.tap)
-        return int(found[1]) if found else None
 
     @property
     def made_here(self) -> Metrics | None:

@@ -30,9 +30,9 @@ from jaxformer.layers import embed
 from jaxformer.model import block, head
 from jaxformer.params import BlockParams, Params
 from parity.program.stages import InjectingTap, Stage
-from parity.sides.function import FunctionSource
+from parity.sides.function import FunctionSide
 from parity.subjects.gemma.ours import config_json
-from parity.trace.frames import Manifest
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import NumericsMode
 
 _PROBS = "attn.probs"
@@ -40,7 +40,7 @@ _PROBS = "attn.probs"
 _Step = Callable[[Any, Any, Any], tuple[Any, jax.Array]]
 
 
-def cached_source(
+def cached_side(
     params: Params,
     tokens: jax.Array,
     config: Config,
@@ -50,8 +50,8 @@ def cached_source(
     numerics: NumericsMode = "default",
     select: str = "*",
     label: str = "cached",
-) -> FunctionSource:
-    """Token by token, the taps of `jaxformer_source` by name and shape.
+) -> FunctionSide:
+    """Token by token, the taps of `jaxformer_side` by name and shape.
 
     Args:
       tokens: [B T] int32, without padding: what padding sees is not the same with a ring.
@@ -69,7 +69,7 @@ def cached_source(
 
         return _token_by_token(step, cache, tokens, tap, config)
 
-    return FunctionSource(
+    return FunctionSide(
         label,
         run,
         (params, tokens),

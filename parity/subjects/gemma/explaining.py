@@ -20,10 +20,10 @@ from parity.explain.graph import Graph, replay
 from parity.program.oracle import collecting
 from parity.program.stages import Stage, injecting, stage_arguments
 from parity.subjects.gemma.inputs import Inputs
+from parity.subjects.variants import Variant
 from parity.trace.frames import Trace
 from parity.verdict.diff import DiffSink
 from parity.verdict.run import recorded
-from parity.verdict.variants import Variant
 
 Progress = Callable[[str], None]
 

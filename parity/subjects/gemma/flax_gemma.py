@@ -25,9 +25,9 @@ import jax.numpy as jnp
 
 from jaxformer.params import BlockParams, Params
 from parity.program.stages import Stage
-from parity.sides.function import FunctionSource
+from parity.sides.function import FunctionSide
 from parity.subjects.gemma.gemma_package import block_params, import_gemma, official_params
-from parity.trace.frames import Manifest
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import NumericsMode
 
 # path of a module inside its block -> the tap of its output
@@ -53,7 +53,7 @@ _INPUTS = {
 _TRACING = threading.Lock()
 
 
-def flax_gemma_source(
+def flax_gemma_side(
     params: Params,
     tokens: jax.Array,
     config: Any,
@@ -62,7 +62,7 @@ def flax_gemma_source(
     numerics: NumericsMode = "default",
     select: str = "*",
     whole: bool = True,
-) -> FunctionSource:
+) -> FunctionSide:
     """The official model, its output the logits, or the final hidden states of a cut model.
 
     Args:
@@ -92,7 +92,7 @@ def flax_gemma_source(
         return result(model.apply(official_params(params), tokens, return_hidden_states=True))
 
     versions = {name: importlib.metadata.version(name) for name in ("gemma", "flax")}
-    return FunctionSource(
+    return FunctionSide(
         "official",
         tapped,
         (params, tokens),

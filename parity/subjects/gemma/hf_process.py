@@ -23,7 +23,7 @@ import safetensors.numpy
 from parity.errors import RequestError
 from parity.subjects.gemma.hf_taps import FrameLedger, expected_frames, to_numpy, watching
 from parity.trace.disk import DiskSink
-from parity.trace.frames import Manifest
+from parity.trace.manifest import Manifest
 
 TRACE_FOLDER, CERTIFICATE = "trace", "certificate.safetensors"
 _PADDING_ID = 0

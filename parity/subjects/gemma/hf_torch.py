@@ -27,7 +27,8 @@ from parity.arrays.metrics import Metrics, compare_arrays
 from parity.errors import RequestError
 from parity.subjects.gemma.hf_process import CERTIFICATE, TRACE_FOLDER
 from parity.trace.disk import load_trace
-from parity.trace.frames import FrameSpec, Manifest, Sink, Trace
+from parity.trace.frames import FrameSpec, Sink, Trace
+from parity.trace.manifest import Manifest
 
 INSTALL = "pip install -c constraints.txt -e '.[hf]'"
 _PACKAGES = ("torch", "transformers")
@@ -44,7 +45,7 @@ def _silent(message: str) -> None:
     del message
 
 
-def hf_source(
+def hf_side(
     folder: Path,
     tokens: Sequence[Sequence[int]],
     manifest: Manifest,
@@ -56,7 +57,7 @@ def hf_source(
     select: str = "*",
     certify: bool = False,
     progress: Progress = _silent,
-) -> HfSource:
+) -> HfSide:
     """transformers' model in a Hugging Face folder, its attention eager; it runs on the CPU.
 
     Args:
@@ -98,7 +99,7 @@ def hf_source(
         "select": select,
         "certify": certify,
     }
-    return HfSource(manifest, request, progress)
+    return HfSide(manifest, request, progress)
 
 
 @contextlib.contextmanager
@@ -124,8 +125,8 @@ def hf_folder(params: Params, config: Config) -> Iterator[Path]:
         yield folder
 
 
-class HfSource:
-    """A Source; see `hf_source`. Each run is a process of its own.
+class HfSide:
+    """A Side; see `hf_side`. Each run is a process of its own.
 
     Attributes:
       notes: what the last run departs in from transformers as its users have it.
@@ -190,7 +191,7 @@ class HfSource:
         self._start(request, folder / "stderr")
         if self._request["certify"]:
             outputs = safetensors.numpy.load_file(folder / CERTIFICATE)
-            self._certificate = compare_arrays(outputs["untapped"], outputs["tapped"])
+            self._certificate = compare_arrays(outputs["tapped"], outputs["untapped"])
         return load_trace(folder / TRACE_FOLDER)
 
     def _start(self, request: Path, complaints: Path) -> None:

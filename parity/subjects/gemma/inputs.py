@@ -18,12 +18,12 @@ from jaxformer.fast.forms import measured_choice
 from jaxformer.fast.layout import laid_out
 from jaxformer.params import Params
 from parity.errors import RequestError
-from parity.sides.function import FunctionSource, environment
-from parity.subjects.gemma.cached import cached_source
-from parity.subjects.gemma.ours import jaxformer_source, weights_hash, with_fields
+from parity.sides.function import FunctionSide, environment
+from parity.subjects.gemma.cached import cached_side
+from parity.subjects.gemma.ours import jaxformer_side, weights_hash, with_fields
 from parity.subjects.gemma.setting import CUSTOM, Setting
-from parity.trace.frames import Manifest
-from parity.verdict.variants import OURS, Variant
+from parity.subjects.variants import OURS, Variant
+from parity.trace.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class Inputs:
         """
         return with_fields(self.setting.config, variant.fields)
 
-    def ours(self, variant: Variant = OURS) -> FunctionSource:
+    def ours(self, variant: Variant = OURS) -> FunctionSide:
         """jaxformer with a variant's numerics.
 
         Raises:
           RequestError: the variant names no numerics field, or a value it doesn't take.
         """
         config = self.config_of(variant)
-        return jaxformer_source(
+        return jaxformer_side(
             self._rows if config.numerics.formulation == "fast" else self.params,
             self.tokens,
             config,
@@ -66,7 +66,7 @@ class Inputs:
         """The parameters as the fast formulation has them here; a copy of most, made once."""
         return laid_out(self.params, measured_choice())
 
-    def cached(self, variant: Variant = OURS) -> FunctionSource:
+    def cached(self, variant: Variant = OURS) -> FunctionSide:
         """jaxformer decoding token by token with its cache.
 
         Raises:
@@ -75,7 +75,7 @@ class Inputs:
         """
         if any(PADDING_ID in row for row in self.setting.tokens):
             raise RequestError("--cached takes rows of one length, without padding (id 0)")
-        return cached_source(
+        return cached_side(
             self.params,
             self.tokens,
             self.config_of(variant),
@@ -86,15 +86,15 @@ class Inputs:
             label=variant.name,
         )
 
-    def official(self) -> FunctionSource:
+    def official(self) -> FunctionSide:
         """The Flax gemma package with its own config of the preset.
 
         Raises:
           UsageError: the package is not usable.
         """
-        from parity.subjects.gemma.flax_gemma import flax_gemma_source
+        from parity.subjects.gemma.flax_gemma import flax_gemma_side
 
-        return flax_gemma_source(
+        return flax_gemma_side(
             self.params,
             self.tokens,
             official_config(self.setting),

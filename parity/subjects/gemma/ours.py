@@ -18,12 +18,12 @@ from jaxformer.layers import embed
 from jaxformer.params import BlockParams, Params, named_leaves
 from parity.errors import RequestError
 from parity.program.stages import Stage
-from parity.sides.function import FunctionSource
-from parity.trace.frames import Manifest
+from parity.sides.function import FunctionSide
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import NumericsMode
 
 
-def jaxformer_source(
+def jaxformer_side(
     params: Params,
     tokens: jax.Array,
     config: Config,
@@ -33,7 +33,7 @@ def jaxformer_source(
     numerics: NumericsMode = "default",
     select: str = "*",
     label: str = "ours",
-) -> FunctionSource:
+) -> FunctionSide:
     """The model's first `blocks` blocks, final norm and logits too where those are all.
 
     Args:
@@ -45,7 +45,7 @@ def jaxformer_source(
     def run(params: Params, tokens: jax.Array, *, tap: Any) -> jax.Array:
         return model.forward(params, tokens, config, tap=tap, blocks=blocks)
 
-    return FunctionSource(
+    return FunctionSide(
         label,
         run,
         (params, tokens),

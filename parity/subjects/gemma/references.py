@@ -8,21 +8,21 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from jaxformer.config import NUMERICS_PROFILES
-from parity.sides.function import Source
-from parity.sides.stored import StoredSource
+from parity.sides.side import Side
+from parity.sides.stored import StoredSide
 from parity.subjects.gemma.inputs import Inputs
 from parity.subjects.gemma.setting import Setting
-from parity.verdict.variants import Variant
+from parity.subjects.variants import Variant
 
 ReferenceName = Literal["flax", "hf", "uncached"]
-Reference = ReferenceName | StoredSource
+Reference = ReferenceName | StoredSide
 
 
 @contextlib.contextmanager
 def opened(
     reference: Reference, inputs: Inputs, *, certify: bool, progress: Callable[[str], None]
-) -> Iterator[Source]:
-    """The reference as a source, on these weights and tokens.
+) -> Iterator[Side]:
+    """The reference as a side, on these weights and tokens.
 
     Args:
       certify: it will be asked for its certificate.
@@ -30,16 +30,14 @@ def opened(
     Raises:
       RequestError: it is not usable, or doesn't fit.
     """
-    if isinstance(reference, StoredSource):
+    if isinstance(reference, StoredSide):
         yield reference
     elif reference == "flax":
         yield inputs.official()
     elif reference == "uncached":
-        source = inputs.ours()
-        source.label = "uncached"
-        yield source
+        yield dataclasses.replace(inputs.ours(), label="uncached")
     else:
-        from parity.subjects.gemma.hf_torch import hf_folder, hf_source
+        from parity.subjects.gemma.hf_torch import hf_folder, hf_side
 
         setting = inputs.setting
         with contextlib.ExitStack() as stack:
@@ -49,7 +47,7 @@ def opened(
             else:
                 progress("transformers: writing the weights for it")
                 folder = stack.enter_context(hf_folder(inputs.params, setting.config))
-            yield hf_source(
+            yield hf_side(
                 folder,
                 setting.tokens,
                 inputs.manifest,

@@ -12,10 +12,11 @@ from jaxformer.checkpoint.folder import Checkpoint, open_checkpoint
 from jaxformer.checkpoint.synthetic import synthetic_tokens
 from jaxformer.config import PRESETS, Config
 from jaxformer.tokenizer import load_tokenizer
-from parity.commands.arguments import DEFAULT_LENGTH, DEFAULT_MODEL, DTYPES, Choice, integer
 from parity.errors import RequestError
+from parity.subjects.checks import integer
+from parity.subjects.gemma.arguments import DEFAULT_LENGTH, DEFAULT_MODEL, DTYPES, Choice
 from parity.subjects.gemma.ours import config_json
-from parity.trace.frames import Manifest, json_hash
+from parity.trace.manifest import Manifest, json_hash
 from parity.trace.recorder import NumericsMode
 
 CUSTOM = "custom"

@@ -10,7 +10,7 @@ def test_ratios_of_errors() -> None:
     truth = np.float64([1, 2, 3, 4])
     reference = np.float32([1.25, 2, 3, 4])
     ours = np.float32([1.5, 2, 3, 4])
-    found = accuracy(truth, reference, ours)
+    found = accuracy(truth, ours, reference)
     assert found.ratio == 2
     assert found.ratio_where == 2
     assert found.reference == pytest.approx(0.25 / np.sqrt(30))
@@ -19,13 +19,13 @@ def test_ratios_of_errors() -> None:
 
 
 def test_where_the_reference_is_exact_there_is_no_ratio() -> None:
-    found = accuracy(np.float64([1]), np.float32([1]), np.float32([2]))
+    found = accuracy(np.float64([1]), np.float32([2]), np.float32([1]))
     assert found.ratio is None
     assert found.ours == 1
 
 
 def test_nonfinite_elements_are_left_out() -> None:
-    found = accuracy(np.float64([1, 1]), np.float32([2, np.nan]), np.float32([3, 1]))
+    found = accuracy(np.float64([1, 1]), np.float32([3, 1]), np.float32([2, np.nan]))
     assert found.ratio == 2
 
 
@@ -33,12 +33,12 @@ def noisy(scale: float, count: int = 10_000, bias: float = 0.0):
     rng = np.random.default_rng(0)
     truth = rng.standard_normal(count)
     reference = truth + 0.01 * rng.standard_normal(count)
-    return accuracy(truth, reference, truth + bias + scale * 0.01 * rng.standard_normal(count))
+    return accuracy(truth, truth + bias + scale * 0.01 * rng.standard_normal(count), reference)
 
 
 def three_times_as_far(count: int):
     truth = np.ones(count)
-    return accuracy(truth, truth + 0.25, truth + 0.75)
+    return accuracy(truth, truth + 0.75, truth + 0.25)
 
 
 @pytest.mark.parametrize(

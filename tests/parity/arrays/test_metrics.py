@@ -44,7 +44,7 @@ def test_figures_equal_a_slow_computation(dtype: np.dtype, data: st.DataObject) 
     a = data.draw(bit_patterns(dtype))
     close = data.draw(hnp.arrays(f"u{dtype.itemsize}", 12, elements=st.integers(0, 3)))
     b = (a.view(close.dtype) ^ close).view(dtype)
-    result = compare_arrays(a, b)
+    result = compare_arrays(b, a)
 
     bits_a, bits_b = (x.view(close.dtype).tolist() for x in (a, b))
     with np.errstate(invalid="ignore"):
@@ -80,7 +80,7 @@ def test_sums_over_many_chunks(dtype: np.dtype, monkeypatch: pytest.MonkeyPatch)
     b = a.copy()
     b[3:5] = (b[3:5].astype(np.float64) * 1.03).astype(dtype)  # dense in a few chunks
     b[8, 36] = dtype.type(-4)  # one in another
-    result = compare_arrays(a, b)
+    result = compare_arrays(b, a)
     wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
     error = np.abs(wide_a - wide_b)
     assert result.mismatched == (error > 0).sum()
@@ -108,21 +108,21 @@ def test_ulp_distance_counts_values_across_zero(dtype: np.dtype) -> None:
 
 
 def test_zero_signs_mismatch_without_error() -> None:
-    result = compare_arrays(np.float32([0.0, 1.0]), np.float32([-0.0, 1.0]))
+    result = compare_arrays(np.float32([-0.0, 1.0]), np.float32([0.0, 1.0]))
     assert (result.mismatched, result.zero_sign, result.max_abs, result.max_ulp) == (1, 1, 0, 0)
 
 
 def test_nan_payloads_mismatch_and_equal_nans_do_not() -> None:
     quiet, other = from_bits(BFLOAT16, 0x7FC0), from_bits(BFLOAT16, 0x7FC1)
-    assert compare_arrays(quiet, quiet.copy()).mismatched == 0
-    result = compare_arrays(quiet, other)
+    assert compare_arrays(quiet.copy(), quiet).mismatched == 0
+    result = compare_arrays(other, quiet)
     assert (result.mismatched, result.nan_payload, result.nonfinite) == (1, 1, 1)
 
 
 def test_nonfinite_elements_are_counted_and_kept_out_of_the_sums() -> None:
     a = np.float32([1, np.inf, np.nan, 2])
     b = np.float32([1, 3, np.nan, 2.5])
-    result = compare_arrays(a, b)
+    result = compare_arrays(b, a)
     assert (result.mismatched, result.nonfinite) == (2, 1)
     assert (result.max_abs, result.max_abs_at) == (0.5, (3,))
     assert result.mean_abs == pytest.approx(0.5 / 2)
@@ -131,7 +131,7 @@ def test_nonfinite_elements_are_counted_and_kept_out_of_the_sums() -> None:
 
 def test_values_too_large_to_square_are_no_infinities() -> None:
     a = np.float32([1e30, 2e30])
-    result = compare_arrays(a, a * np.float32(1.5))
+    result = compare_arrays(a * np.float32(1.5), a)
     assert result.nonfinite == 0
     assert result.cosine == pytest.approx(1)
     assert result.snr_db == pytest.approx(20 * math.log10(2))
@@ -139,44 +139,44 @@ def test_values_too_large_to_square_are_no_infinities() -> None:
 
 def test_float64_at_its_limits_raises_no_warning() -> None:
     largest = np.float64([np.finfo(np.float64).max, 1.0])
-    result = compare_arrays(largest, -largest)
+    result = compare_arrays(-largest, largest)
     assert (result.mismatched, result.nonfinite, result.cosine) == (2, 0, None)
 
 
 def test_subnormal_differences_are_seen() -> None:
-    result = compare_arrays(from_bits(np.dtype(np.float32), 1), from_bits(np.dtype(np.float32), 3))
+    result = compare_arrays(from_bits(np.dtype(np.float32), 3), from_bits(np.dtype(np.float32), 1))
     assert (result.mismatched, result.max_ulp) == (1, 2)
     assert result.max_abs > 0
 
 
 def test_relative_error_leaves_out_a_zero_reference() -> None:
-    result = compare_arrays(np.float32([0, 2]), np.float32([1, 3]))
+    result = compare_arrays(np.float32([1, 3]), np.float32([0, 2]))
     assert (result.max_abs, result.max_rel) == (1.0, 0.5)
 
 
 def test_bool_and_integers_have_errors_but_no_ulps() -> None:
-    result = compare_arrays(np.int32([1, 5]), np.int32([1, 9]))
+    result = compare_arrays(np.int32([1, 9]), np.int32([1, 5]))
     assert (result.mismatched, result.max_abs, result.max_ulp) == (1, 4, None)
-    assert compare_arrays(np.array([True]), np.array([False])).mismatched == 1
+    assert compare_arrays(np.array([False]), np.array([True])).mismatched == 1
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (0, 3), (1,)])
 def test_scalars_and_empty_arrays(shape: tuple[int, ...]) -> None:
     ones = np.ones(shape, np.float32)
-    assert compare_arrays(ones, ones.copy()).mismatched == 0
-    assert compare_arrays(ones, ones + 1).mismatched == ones.size
+    assert compare_arrays(ones.copy(), ones).mismatched == 0
+    assert compare_arrays(ones + 1, ones).mismatched == ones.size
 
 
 def test_a_view_with_strides_is_compared_by_value() -> None:
     base = np.arange(24, dtype=np.float32).reshape(4, 6)
-    assert compare_arrays(base.T, np.ascontiguousarray(base.T)).mismatched == 0
+    assert compare_arrays(np.ascontiguousarray(base.T), base.T).mismatched == 0
     changed = base.copy()
     changed[2, 5] += 1
-    assert compare_arrays(base.T, changed.T).max_abs_at == (5, 2)
+    assert compare_arrays(changed.T, base.T).max_abs_at == (5, 2)
 
 
 def test_other_shape_or_dtype_is_refused() -> None:
     with pytest.raises(ValueError, match=r"got float32\[2\] and float32\[3\]"):
-        compare_arrays(np.zeros(2, np.float32), np.zeros(3, np.float32))
+        compare_arrays(np.zeros(3, np.float32), np.zeros(2, np.float32))
     with pytest.raises(ValueError, match="agree in shape and dtype"):
-        compare_arrays(np.zeros(2, np.float32), np.zeros(2, BFLOAT16))
+        compare_arrays(np.zeros(2, BFLOAT16), np.zeros(2, np.float32))

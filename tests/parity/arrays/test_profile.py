@@ -10,15 +10,16 @@ import pytest
 import parity.arrays.profile
 from parity.arrays.accuracy import accuracy
 from parity.arrays.profile import Magnitude, Profile, profile
-from parity.trace.frames import Frame, FrameSpec, Manifest, Trace
+from parity.trace.frames import Frame, FrameSpec, Trace
+from parity.trace.manifest import Manifest
 from parity.verdict.comparison import Column, Comparison, profile_json
 from parity.verdict.diff import DiffSink, diff_arrays
 
 
 def profiled(reference: np.ndarray, ours: np.ndarray, *tokens: int) -> Profile:
-    metrics = diff_arrays("x", reference, ours).metrics
+    metrics = diff_arrays("x", ours, reference).metrics
     assert metrics is not None
-    return profile(reference, ours, metrics.mismatched, tokens or None)  # type: ignore[arg-type]
+    return profile(ours, reference, metrics.mismatched, tokens or None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float16, np.float32, np.float64])
@@ -181,11 +182,11 @@ def test_a_profile_is_part_of_the_document_and_not_of_the_table() -> None:
     reference, ours = np.float32([[[1, 2]], [[3, 4]]]), np.float32([[[1, 2]], [[3, 5]]])
     truth = reference.astype(np.float64) + 0.125
     row = dataclasses.replace(
-        diff_arrays("x", reference, ours),
+        diff_arrays("x", ours, reference),
         profile=profiled(reference, ours, 2, 1),
-        accuracy=accuracy(truth, reference, ours),
+        accuracy=accuracy(truth, ours, reference),
     )
-    same = diff_arrays("y", reference, reference.copy())
+    same = diff_arrays("y", reference.copy(), reference)
     comparison = Comparison({}, [Column("ours", {}, [row, same])])
     first, second = comparison.to_json()["columns"][0]["taps"]
     assert second["profile"] is None
@@ -203,7 +204,7 @@ def test_a_profile_is_part_of_the_document_and_not_of_the_table() -> None:
 def test_errors_to_the_oracle_are_ranked_with_their_sign() -> None:
     truth = np.zeros(100_000)
     ours = np.linspace(-1, 3, truth.size)
-    errors = accuracy(truth, -ours, ours).errors
+    errors = accuracy(truth, ours, -ours).errors
     assert errors is not None
     assert errors.sampled > 1
     assert np.gcd(errors.sampled, truth.size) == 1

@@ -17,7 +17,7 @@ from parity.subjects.gemma.gemma_package import expected_weights, given_weights,
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_our_shapes_are_what_the_package_initialises(model: str, dtype: str) -> None:
     ours = given_weights(abstract_params(PRESETS[model], dtype, blocks=7))
-    check = check_weights(expected_weights(preset_config(model, 7), dtype), ours)
+    check = check_weights(ours, expected_weights(preset_config(model, 7), dtype))
     assert check.problems == ()
     assert check.tensors == 2 + 11 * 7
     assert "bits" not in str(check)
@@ -26,7 +26,7 @@ def test_our_shapes_are_what_the_package_initialises(model: str, dtype: str) -> 
 def test_bits_are_compared_where_both_have_arrays() -> None:
     ours = given_weights(synthetic_params(SMALL, 0, "bfloat16"))
     theirs = {name: jnp.array(leaf) for name, leaf in ours.items()}
-    check = check_weights(theirs, ours)
+    check = check_weights(ours, theirs)
     assert check.problems == ()
     assert check.compared == check.tensors == 2 + 11 * SMALL.num_blocks
     assert str(check) == "weights: 46 tensors agree in name, shape and dtype; the bits of 46"
@@ -39,7 +39,7 @@ def test_every_offender_is_named() -> None:
     bad["b"] = np.ones((2, 3), np.float64)
     bad["c"] = good["c"] * np.float32([1, 1, 1.5])
     bad["f"] = bad.pop("d")
-    check = check_weights(good, bad)
+    check = check_weights(bad, good)
     assert check.problems == (
         "d: ours has none",
         "f: the reference has none",
@@ -52,4 +52,4 @@ def test_every_offender_is_named() -> None:
 
 def test_a_long_list_is_cut() -> None:
     shapes = {f"w{i}": jax.ShapeDtypeStruct((1,), jnp.float32) for i in range(30)}
-    assert str(check_weights(shapes, {})).endswith("\n  … and 10 more")
+    assert str(check_weights({}, shapes)).endswith("\n  … and 10 more")

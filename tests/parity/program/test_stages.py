@@ -8,9 +8,11 @@ import pytest
 from cases import SMALL, small_case, tap_count
 
 from jaxformer.config import Rope
-from parity.program.stages import Scope, Stage, StagedSource
-from parity.sides.function import FunctionSource
-from parity.trace.frames import Manifest, MemorySink
+from parity.program.stages import Scope, Stage
+from parity.sides.function import FunctionSide
+from parity.sides.staged import StagedSide
+from parity.trace.frames import MemorySink
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import record_trace
 from parity.verdict.comparison import Column
 from parity.verdict.diff import diff_traces
@@ -73,7 +75,7 @@ def test_stages_of_a_kind_share_one_program() -> None:
         assert len(staged._programs) == 4  # embedding, local, global, head
 
 
-def recorded_trace(source: FunctionSource):
+def recorded_trace(source: FunctionSide):
     sink = MemorySink()
     source.run(sink)
     return sink.trace(source.manifest)
@@ -85,7 +87,7 @@ def test_the_official_stages_make_what_the_whole_model_makes() -> None:
     whole = recorded_trace(official)
     pieces = MemorySink()
     official.injected(whole, "blocks").run(pieces)
-    column = diff_traces(whole, pieces.trace(Manifest("pieces")))
+    column = diff_traces(pieces.trace(Manifest("pieces")), whole)
     assert len(column.taps) == tap_count(SMALL.num_blocks, whole=True)
     assert column.first_divergence is None
 
@@ -99,7 +101,7 @@ def two_steps(x, *, tap):
 def test_a_function_without_stages_is_one_piece(scope: Scope) -> None:
     x = jnp.linspace(-1, 1, 12).reshape(3, 4)
     reference = record_trace(lambda x, *, tap: two_steps(x * 1.5, tap=tap), x)
-    source = FunctionSource("ours", two_steps, (x,), Manifest("test"))
+    source = FunctionSide("ours", two_steps, (x,), Manifest("test"))
     sink = MemorySink()
     source.injected(reference, scope).run(sink)
     trace = sink.trace(Manifest("staged"))
@@ -115,5 +117,5 @@ def test_a_stage_whose_input_was_not_recorded_is_left_out() -> None:
         Stage("", "first", lambda x, *, tap: tap("a", x), (x,), taps=("a",)),
         Stage("b.", "second", lambda y, *, tap: tap("c", y), (), source="b.input"),
     ]
-    staged = StagedSource("ours", stages, reference, "blocks", Manifest("test"))
+    staged = StagedSide("ours", stages, reference, "blocks", Manifest("test"))
     assert [spec.name for spec in staged.prepare()] == ["a"]

@@ -29,7 +29,7 @@ def column(name: str, *taps: TapDiff) -> Column:
 
 
 def block(i: int, other: np.ndarray = ONE) -> TapDiff:
-    return diff_arrays(f"blocks.{i}.output", ONE, other)
+    return diff_arrays(f"blocks.{i}.output", other, ONE)
 
 
 def test_the_table_is_aligned_with_a_row_per_block() -> None:
@@ -99,7 +99,7 @@ def test_verdicts_say_what_was_seen(taps: list[TapDiff], words: list[str]) -> No
 
 
 def test_rounding_then_divergence_names_both_places() -> None:
-    other = diff_arrays("a", ONE, TWO)
+    other = diff_arrays("a", TWO, ONE)
     assert other.metrics is not None
     as_good = Accuracy(0.1, 0.1, 1.0, 1.0, 5, 5)
     rounded = StageError(other.metrics, 0.5, 0.1, as_good)
@@ -129,7 +129,7 @@ def test_the_verified_fraction_is_told_for_each_column_where_they_differ() -> No
 
 
 def test_local_errors_and_gains_stand_beside_their_column() -> None:
-    entering = diff_arrays("blocks.1.input", ONE, np.float32([1, 2.5]))
+    entering = diff_arrays("blocks.1.input", np.float32([1, 2.5]), ONE)
     taps = [dataclasses.replace(tap, local=tap.metrics) for tap in (entering, block(1, TWO))]
     lines = text_table(Comparison({}, [column("ours", *taps)])).splitlines()
     assert lines[0].split() == ["block", "elements", "ours", "local", "gain"]
@@ -157,7 +157,7 @@ HOSTILE = "a|<script>alert(1)</script>\nb`*c*`[d](e)$x_1$ @f\x1b[2J"
 
 
 def test_names_are_data_in_markdown_and_csv() -> None:
-    comparison = Comparison({}, [column(HOSTILE, diff_arrays(HOSTILE, ONE, TWO))])
+    comparison = Comparison({}, [column(HOSTILE, diff_arrays(HOSTILE, TWO, ONE))])
     markdown = markdown_table(comparison)
     assert "<script>" not in markdown
     assert len(markdown.splitlines()) == 3
@@ -168,7 +168,7 @@ def test_names_are_data_in_markdown_and_csv() -> None:
 
 
 def test_names_are_data_on_a_terminal() -> None:
-    tap = diff_arrays(HOSTILE, ONE, TWO)
+    tap = diff_arrays(HOSTILE, TWO, ONE)
     comparison = Comparison(
         {}, [column(HOSTILE, tap)], environment=[HOSTILE], blind_spots=[HOSTILE], notes=[HOSTILE]
     )

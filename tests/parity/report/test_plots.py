@@ -33,14 +33,14 @@ def tap(name: str, seed: int, noise: float) -> TapDiff:
     reference = truth.astype("f4")
     ours = reference.copy()
     ours[:, T // 2 :] += (noise * draw.standard_normal((B, T - T // 2, D))).astype("f4")
-    found = diff_arrays(name, reference, ours)
+    found = diff_arrays(name, ours, reference)
     assert found.metrics is not None
     if not found.metrics.mismatched:
         return found
-    errors = accuracy(truth, reference, ours)
+    errors = accuracy(truth, ours, reference)
     return dataclasses.replace(
         found,
-        profile=profile(reference, ours, found.metrics.mismatched, (B, T)),
+        profile=profile(ours, reference, found.metrics.mismatched, (B, T)),
         accuracy=errors,
         local=found.metrics,
         stage=StageError(found.metrics, 0.5, 0.5, errors),

@@ -15,7 +15,8 @@ import pytest
 from parity.errors import RequestError
 from parity.trace import disk as storage
 from parity.trace.disk import DiskSink, load_trace
-from parity.trace.frames import Frame, FrameSpec, Manifest
+from parity.trace.frames import Frame, FrameSpec
+from parity.trace.manifest import Manifest
 
 MANIFEST = Manifest("test", model="m", tokens=[[2, 5]], dtype="bfloat16")
 ARRAYS = {
@@ -78,7 +79,8 @@ KILLED = """
 import sys, time, numpy as np
 from pathlib import Path
 from parity.trace import disk as storage
-from parity.trace.frames import Frame, FrameSpec, Manifest
+from parity.trace.frames import Frame, FrameSpec
+from parity.trace.manifest import Manifest
 storage._SHARD_BYTES = 1 << 16
 specs = [FrameSpec(i, f"f{i}", (1 << 14,), "float32") for i in range(10_000)]
 with storage.DiskSink(Path(sys.argv[1]), Manifest("test")) as sink:

@@ -3,17 +3,19 @@
 import jax.numpy as jnp
 import pytest
 
-from parity.sides.function import FunctionSource
-from parity.trace.frames import Manifest, MemorySink
+from parity.sides.function import FunctionSide
+from parity.trace.frames import MemorySink
+from parity.trace.manifest import Manifest
 from parity.trace.progress import counted
-from parity.verdict.run import Candidate, compare_candidate, recorded
+from parity.verdict.plan import Candidate
+from parity.verdict.run import compare_candidate, recorded
 
 
-def source() -> FunctionSource:
+def source() -> FunctionSide:
     def run(x, *, tap):
         return tap("b", tap("a", x) + 1)
 
-    return FunctionSource("test", run, (jnp.ones(3),), Manifest("test"))
+    return FunctionSide("test", run, (jnp.ones(3),), Manifest("test"))
 
 
 class Watch:

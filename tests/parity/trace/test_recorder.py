@@ -9,9 +9,10 @@ import pytest
 
 from parity.arrays.metrics import compare_arrays
 from parity.errors import RequestError
-from parity.sides.function import FunctionSource
-from parity.trace.frames import Frame, FrameSpec, Manifest, MemorySink
+from parity.sides.function import FunctionSide
+from parity.trace.frames import Frame, FrameSpec, MemorySink
 from parity.trace.ledger import LedgerError, OrderedDelivery
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import TapRecorder, compile_recording, record_trace, run_untapped
 
 X = jnp.asarray(np.random.default_rng(0).standard_normal((64, 64)), jnp.float32)
@@ -160,7 +161,7 @@ class ComparingSink(MemorySink):
 
     def put(self, frame: Frame) -> None:
         tiny = np.full(8, 1e-40, np.float32)
-        self.result = compare_arrays(tiny, 2 * tiny)
+        self.result = compare_arrays(2 * tiny, tiny)
 
 
 def test_sinks_do_not_run_where_denormals_are_flushed() -> None:
@@ -188,8 +189,8 @@ class PerturbingRecorder(TapRecorder):
         return super().__call__(name, value) * 1.0078125
 
 
-def source_of(fn) -> FunctionSource:
-    return FunctionSource("ours", fn, (X,), Manifest("test"))
+def source_of(fn) -> FunctionSide:
+    return FunctionSide("ours", fn, (X,), Manifest("test"))
 
 
 def test_certify_passes_for_taps_that_change_nothing() -> None:

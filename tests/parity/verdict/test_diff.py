@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from parity.errors import RequestError
-from parity.trace.frames import FrameSpec, Manifest, MemorySink, Trace
+from parity.trace.frames import FrameSpec, MemorySink, Trace
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import record_trace
 from parity.verdict.comparison import Column, Comparison, TapDiff
 from parity.verdict.diff import DiffSink, diff_arrays, diff_traces
@@ -35,7 +36,7 @@ def test_statuses_say_what_happened() -> None:
         dtype=ONE.astype(np.float64),
         extra=ONE,
     )
-    column = diff_traces(reference, ours)
+    column = diff_traces(ours, reference)
     assert {tap.tap: tap.status for tap in column.taps} == {
         "same": "identical",
         "other": "diverged",
@@ -52,13 +53,13 @@ def test_statuses_say_what_happened() -> None:
 
 
 def test_the_first_divergence_is_the_first_in_execution_order() -> None:
-    column = diff_traces(trace(a=ONE, b=ONE, c=ONE), trace(a=ONE, c=TWO, b=TWO))
+    column = diff_traces(trace(a=ONE, c=TWO, b=TWO), trace(a=ONE, b=ONE, c=ONE))
     assert column.first_divergence is not None
     assert column.first_divergence.tap == "c"
 
 
 def test_a_missing_tap_breaks_parity() -> None:
-    column = diff_traces(trace(a=ONE, b=ONE), trace(a=ONE))
+    column = diff_traces(trace(a=ONE), trace(a=ONE, b=ONE))
     assert column.first_divergence is not None
     assert column.first_divergence.status == "missing"
 
@@ -81,7 +82,7 @@ def test_parity_needs_something_compared() -> None:
 
 def test_traces_without_a_common_tap_are_refused() -> None:
     with pytest.raises(RequestError, match="no tap in common"):
-        diff_traces(trace(a=ONE), trace(b=ONE))
+        diff_traces(trace(b=ONE), trace(a=ONE))
 
 
 @pytest.mark.parametrize(
@@ -98,8 +99,8 @@ def test_runs_of_other_things_are_refused_by_name(field: str, value: object) -> 
     base = {"tokens": [[2, 5]], "weights_hash": "x", "model": "m", "dtype": "bfloat16", "blocks": 2}
     with pytest.raises(RequestError, match=rf"can't be compared, the reference differs in {field}"):
         diff_traces(
-            trace(Manifest("a", **base), a=ONE),
             trace(Manifest("b", **{**base, field: value}), a=ONE),
+            trace(Manifest("a", **base), a=ONE),
         )
 
 
@@ -111,7 +112,7 @@ def test_any_jax_function_can_be_compared() -> None:
         return tap("out", tap("hidden", jnp.tanh(x)) * 2.5)
 
     x = jnp.arange(4.0)
-    column = diff_traces(record_trace(reference, x), record_trace(ours, x))
+    column = diff_traces(record_trace(ours, x), record_trace(reference, x))
     assert column.first_divergence is not None
     assert column.first_divergence.tap == "out"
     assert column.first_divergence.metrics is not None
@@ -121,7 +122,7 @@ def test_any_jax_function_can_be_compared() -> None:
 def comparison() -> Comparison:
     reference = trace(**{"blocks.0.output": ONE, "logits": ONE})
     nan = trace(**{"blocks.0.output": ONE, "logits": np.float32([np.inf, np.nan])})
-    columns = [diff_traces(reference, reference), diff_traces(reference, nan, "nan", {"f": 1.0})]
+    columns = [diff_traces(reference, reference), diff_traces(nan, reference, "nan", {"f": 1.0})]
     return Comparison({"model": "m"}, columns)
 
 
@@ -157,7 +158,7 @@ def test_the_tidy_table_has_a_row_per_column_and_tap() -> None:
 
 
 def test_identical_pairs_have_no_noise() -> None:
-    metrics = diff_arrays("a", ONE, ONE.copy()).metrics
+    metrics = diff_arrays("a", ONE.copy(), ONE).metrics
     assert metrics is not None
     assert (metrics.cosine, metrics.snr_db) == (1.0, None)
     assert math.isclose(metrics.max_abs, 0.0)

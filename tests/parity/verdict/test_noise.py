@@ -9,20 +9,20 @@ from cases import quiet
 
 from parity.arrays.metrics import Metrics, compare_arrays
 from parity.errors import RequestError
-from parity.sides.function import FunctionSource
+from parity.sides.function import FunctionSide
 from parity.trace.disk import load_trace
-from parity.trace.frames import Manifest
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import record_trace
 from parity.verdict.noise import floor_here, floor_in_processes, floor_line, widest
 
 SMALL_RUN = ["--model", "gemma3-270m", "--blocks", "1", "--source", "flax"]
 
 
-def source() -> FunctionSource:
+def source() -> FunctionSide:
     def run(x, *, tap):
         return tap("b", tap("a", x) + 1)
 
-    return FunctionSource("test", run, (jnp.ones(4),), Manifest("test"))
+    return FunctionSide("test", run, (jnp.ones(4),), Manifest("test"))
 
 
 def test_a_side_that_repeats_itself_has_no_noise() -> None:
@@ -42,7 +42,7 @@ def test_the_largest_self_difference_is_the_floor() -> None:
 
     def run_on_another_input(sink):
         unsteady.args = (jnp.full(4, next(steps)),)
-        FunctionSource.run(unsteady, sink)
+        FunctionSide.run(unsteady, sink)
 
     unsteady.run = run_on_another_input  # type: ignore[method-assign]
     floor = floor_here(unsteady, first, 3, quiet)
@@ -71,8 +71,8 @@ def test_a_process_that_fails_says_why() -> None:
 
 
 def test_widest_keeps_the_larger_of_each() -> None:
-    small = compare_arrays(np.float32([1]), np.float32([1.5]))
-    large = compare_arrays(np.float32([1]), np.float32([3]))
+    small = compare_arrays(np.float32([1.5]), np.float32([1]))
+    large = compare_arrays(np.float32([3]), np.float32([1]))
     none = Metrics(size=1)
     assert widest({"a": small, "b": large}, {"a": large, "b": small, "c": none}) == {
         "a": large,

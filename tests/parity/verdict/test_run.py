@@ -5,18 +5,19 @@ import numpy as np
 import pytest
 
 from parity.errors import RequestError
-from parity.sides.function import FunctionSource
-from parity.trace.frames import Manifest
-from parity.verdict.run import Candidate, certificate, compare_candidate, recorded
+from parity.sides.function import FunctionSide
+from parity.trace.manifest import Manifest
+from parity.verdict.plan import Candidate
+from parity.verdict.run import certificate, compare_candidate, recorded
 
 X = jnp.asarray(np.random.default_rng(0).standard_normal((32, 32)), jnp.bfloat16)
 
 
-def source(factor: float = 1.0, select: str = "*") -> FunctionSource:
+def source(factor: float = 1.0, select: str = "*") -> FunctionSide:
     def run(x, *, tap):
         return tap("b", jnp.tanh(tap("a", x @ x)) * factor)
 
-    return FunctionSource("test", run, (X,), Manifest("test"), select=select)
+    return FunctionSide("test", run, (X,), Manifest("test"), select=select)
 
 
 def said(messages: list[str]):

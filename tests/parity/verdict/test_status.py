@@ -12,13 +12,13 @@ from parity.verdict.status import UNEXAMINED, judged
 from parity.verdict.taps import StageError, TapDiff
 
 SAME = compare_arrays(np.float32([1, 2]), np.float32([1, 2]))
-OTHER = compare_arrays(np.float32([1, 2]), np.float32([1, 2.5]))
+OTHER = compare_arrays(np.float32([1, 2.5]), np.float32([1, 2]))
 AS_GOOD = Accuracy(0.1, 0.1, 1.0, 1.0, 5, 5)
 WORSE = Accuracy(0.3, 0.1, 3.0, 3.0, 1000, 0)
 
 
 def differing(name: str, stage: StageError | None = None, **changes) -> TapDiff:
-    free = diff_arrays(name, np.float32([1, 2]), np.float32([1, 2.5]))
+    free = diff_arrays(name, np.float32([1, 2.5]), np.float32([1, 2]))
     return dataclasses.replace(free, stage=stage, **changes)
 
 
@@ -106,9 +106,9 @@ def test_the_noise_floor_excuses_what_it_covers() -> None:
 
 
 def test_other_statuses_stay_and_count_as_origins() -> None:
-    shape = diff_arrays("a", np.zeros(2), np.zeros(3))
-    nan = diff_arrays("b", np.float32([1]), np.float32([np.nan]))
-    dtype = diff_arrays("c", np.zeros(2, np.float32), np.zeros(2))
+    shape = diff_arrays("a", np.zeros(3), np.zeros(2))
+    nan = diff_arrays("b", np.float32([np.nan]), np.float32([1]))
+    dtype = diff_arrays("c", np.zeros(2), np.zeros(2, np.float32))
     same = diff_arrays("d", np.zeros(2), np.zeros(2))
     assert statuses(shape, nan, dtype, same) == ["shape", "nonfinite", "dtype", "identical"]
     inherits = judged([nan, differing("e", NOTHING)])[1]
@@ -117,8 +117,8 @@ def test_other_statuses_stay_and_count_as_origins() -> None:
 
 def test_inherited_is_free_less_local_in_quadrature() -> None:
     reference = np.float32([3.0, 4.0])
-    free = compare_arrays(reference, np.float32([3.0, 4.5]))
-    local = compare_arrays(reference, np.float32([3.3, 4.0]))
+    free = compare_arrays(np.float32([3.0, 4.5]), reference)
+    local = compare_arrays(np.float32([3.3, 4.0]), reference)
     assert TapDiff("a", "diverged", "", free, local=local).inherited == pytest.approx(
         np.sqrt(0.1**2 - 0.06**2), rel=1e-5
     )

@@ -161,8 +161,8 @@ def _rows(
     rows = []
     for formulation in orders:
         product, block = products[formulation], blocks[formulation]
-        held = {m: compare_arrays(products[OFFICIAL][m], product[m]) for m in product}
-        held_block = {m: compare_arrays(blocks[OFFICIAL][m], block[m]) for m in block}
+        held = {m: compare_arrays(product[m], products[OFFICIAL][m]) for m in product}
+        held_block = {m: compare_arrays(block[m], blocks[OFFICIAL][m]) for m in block}
         order = orders[formulation]
         unrounded = sums.get(order)
         replayed = before = None

@@ -12,12 +12,14 @@ from cases import SMALL, quiet
 import jaxformer.cache
 from jaxformer.cache import Cache
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
-from parity.subjects.gemma.cached import cached_source
-from parity.subjects.gemma.ours import jaxformer_source
-from parity.trace.frames import Manifest, MemorySink
+from parity.subjects.gemma.cached import cached_side
+from parity.subjects.gemma.ours import jaxformer_side
+from parity.trace.frames import MemorySink
+from parity.trace.manifest import Manifest
 from parity.verdict.comparison import Column
 from parity.verdict.evidence import Evidence
-from parity.verdict.run import Candidate, compare_candidate, recorded
+from parity.verdict.plan import Candidate
+from parity.verdict.run import compare_candidate, recorded
 
 CONFIG = dataclasses.replace(SMALL, layer_kinds=("local", "global"))
 LENGTH = 12  # one and a half windows
@@ -26,9 +28,9 @@ LENGTH = 12  # one and a half windows
 def examined(tokens: np.ndarray, dtype: str) -> Column:
     params = synthetic_params(CONFIG, 0, dtype)
     given = (params, jnp.asarray(tokens), CONFIG, Manifest(""))
-    whole = jaxformer_source(*given, blocks=2)
+    whole = jaxformer_side(*given, blocks=2)
     with recorded(whole, quiet) as trace:
-        candidate = Candidate("cached", {}, lambda: cached_source(*given, blocks=2))
+        candidate = Candidate("cached", {}, lambda: cached_side(*given, blocks=2))
         column, source = compare_candidate(trace, {}, candidate, quiet)
         with Evidence(
             whole, trace, lambda: whole, scopes=("taps",), dtype="float64", progress=quiet
@@ -55,7 +57,7 @@ def test_an_unbroken_cache_differs_by_rounding_alone(tokens: np.ndarray, dtype: 
 
 def test_probabilities_stand_at_the_tokens_they_belong_to(tokens: np.ndarray) -> None:
     """A ring's slots come in another order; outside the window there is nothing."""
-    source = cached_source(
+    source = cached_side(
         synthetic_params(CONFIG, 0, "float32"), jnp.asarray(tokens), CONFIG, Manifest(""), blocks=2
     )
     memory = MemorySink()

@@ -17,11 +17,13 @@ from jaxformer.model import forward
 from jaxformer.official import converted_config, official_params
 from jaxformer.params import abstract_params
 from parity.commands.arguments import BLOCK_TAPS
-from parity.subjects.gemma.flax_gemma import flax_gemma_source
+from parity.subjects.gemma.flax_gemma import flax_gemma_side
 from parity.subjects.gemma.gemma_package import preset_config
-from parity.trace.frames import Manifest, MemorySink, Trace
+from parity.trace.frames import MemorySink, Trace
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import Recording, TapRecorder, compile_recording
-from parity.verdict.run import Candidate, certificate, compare_candidate, recorded
+from parity.verdict.plan import Candidate
+from parity.verdict.run import certificate, compare_candidate, recorded
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_hf_numerics_differ_in_bfloat16() -> None:
 
 
 def official_source(tokens: Any, params: Any, blocks: int = SMALL.num_blocks) -> Any:
-    return flax_gemma_source(
+    return flax_gemma_side(
         params,
         tokens,
         converted_config(SMALL, blocks),

@@ -28,11 +28,12 @@ from jaxformer.checkpoint.safetensors import save_safetensors
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.config import NUMERICS_PROFILES, PRESETS, Config, Rope
 from parity.errors import RequestError
-from parity.sides.function import FunctionSource
+from parity.sides.function import FunctionSide
 from parity.subjects.gemma.hf_taps import FrameLedger, expected_frames
-from parity.subjects.gemma.hf_torch import HfSource, hf_folder, hf_source
-from parity.subjects.gemma.ours import jaxformer_source
-from parity.trace.frames import FrameSpec, Manifest, MemorySink, Trace
+from parity.subjects.gemma.hf_torch import HfSide, hf_folder, hf_side
+from parity.subjects.gemma.ours import jaxformer_side
+from parity.trace.frames import FrameSpec, MemorySink, Trace
+from parity.trace.manifest import Manifest
 from parity.trace.recorder import NumericsMode, TapRecorder
 from parity.verdict.comparison import Column
 from parity.verdict.diff import DiffSink
@@ -49,18 +50,16 @@ PADDED = [
 MULTIMODAL = "language_model.model."
 
 
-def recorded(source: HfSource) -> Trace:
+def recorded(source: HfSide) -> Trace:
     sink = MemorySink()
     source.run(sink)
     return sink.trace(source.manifest)
 
 
-def ours(
-    tokens: Any, dtype: str, blocks: int, config: Config = OURS, **more: Any
-) -> FunctionSource:
+def ours(tokens: Any, dtype: str, blocks: int, config: Config = OURS, **more: Any) -> FunctionSide:
     params = synthetic_params(SMALL, 0, dtype)
     ids = jnp.asarray(tokens, jnp.int32)
-    return jaxformer_source(params, ids, config, Manifest("test"), blocks=blocks, **more)
+    return jaxformer_side(params, ids, config, Manifest("test"), blocks=blocks, **more)
 
 
 def against(reference: Trace, source: Any) -> Column:
@@ -76,13 +75,13 @@ def errors(column: Column) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def cut() -> Iterator[tuple[HfSource, Trace]]:
+def cut() -> Iterator[tuple[HfSide, Trace]]:
     """The first blocks in bfloat16."""
     params = synthetic_params(SMALL, 0, "bfloat16", blocks=CUT)
     tokens = synthetic_tokens(SMALL, 2, 20, 0).tolist()
     said: list[str] = []
     with hf_folder(params, SMALL) as folder:
-        source = hf_source(
+        source = hf_side(
             folder,
             tokens,
             Manifest("test", tokens=tokens),
@@ -100,7 +99,7 @@ def cut() -> Iterator[tuple[HfSource, Trace]]:
 
 
 @pytest.fixture(scope="module")
-def padded(tmp_path_factory: pytest.TempPathFactory) -> tuple[HfSource, Trace]:
+def padded(tmp_path_factory: pytest.TempPathFactory) -> tuple[HfSide, Trace]:
     """The whole model in float32, in the folder of a multimodal model with rows to spare."""
     folder = tmp_path_factory.mktemp("hf") / "checkpoint"
     save_safetensors(synthetic_params(SMALL, 0, "float32"), SMALL, folder, prefix=MULTIMODAL)
@@ -112,14 +111,14 @@ def padded(tmp_path_factory: pytest.TempPathFactory) -> tuple[HfSource, Trace]:
     safetensors.numpy.save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     text = json.loads((folder / "config.json").read_text()) | {"vocab_size": len(table) + 64}
     (folder / "config.json").write_text(json.dumps({"model_type": "gemma3", "text_config": text}))
-    source = hf_source(
+    source = hf_side(
         folder, PADDED, Manifest("test"), blocks=ALL, dtype="float32", vocab_size=len(table)
     )
     return source, recorded(source)
 
 
 def test_it_has_every_tap_that_ours_has(
-    cut: tuple[HfSource, Trace], padded: tuple[HfSource, Trace]
+    cut: tuple[HfSide, Trace], padded: tuple[HfSide, Trace]
 ) -> None:
     for trace, dtype, blocks in ((cut[1], "bfloat16", CUT), (padded[1], "float32", ALL)):
         tokens = PADDED if blocks == ALL else [[2] * 20] * 2
@@ -129,7 +128,7 @@ def test_it_has_every_tap_that_ours_has(
     assert len(padded[1].specs) == tap_count(ALL, whole=True)
 
 
-def test_ours_is_transformers_in_float32_padding_included(padded: tuple[HfSource, Trace]) -> None:
+def test_ours_is_transformers_in_float32_padding_included(padded: tuple[HfSide, Trace]) -> None:
     source, trace = padded
     found = errors(against(trace, ours(PADDED, "float32", ALL)))
     assert {name: error for name, error in found.items() if error > 3e-6} == {}
@@ -137,14 +136,14 @@ def test_ours_is_transformers_in_float32_padding_included(padded: tuple[HfSource
     assert "masks that count positions" in source.notes[0]
 
 
-def test_the_official_numerics_are_as_close_in_float32(padded: tuple[HfSource, Trace]) -> None:
+def test_the_official_numerics_are_as_close_in_float32(padded: tuple[HfSide, Trace]) -> None:
     found = errors(against(padded[1], ours(PADDED, "float32", ALL, SMALL)))
     assert max(found.values()) < 3e-6
 
 
 @pytest.mark.parametrize("numerics", ["strict", "default"])
 def test_ours_has_the_bits_of_transformers_in_bfloat16(
-    cut: tuple[HfSource, Trace], numerics: NumericsMode
+    cut: tuple[HfSide, Trace], numerics: NumericsMode
 ) -> None:
     """On its values, tap by tap: what is left is the order of sums, in a few elements."""
     source, trace = cut
@@ -158,16 +157,16 @@ def test_ours_has_the_bits_of_transformers_in_bfloat16(
     assert max(different.values()) < 2e-3
 
 
-def test_taps_change_nothing(cut: tuple[HfSource, Trace]) -> None:
+def test_taps_change_nothing(cut: tuple[HfSide, Trace]) -> None:
     metrics = cut[0].certify()
     assert (metrics.mismatched, metrics.size) == (0, 2 * 20 * SMALL.width)
 
 
-def test_without_padding_it_makes_its_own_masks(cut: tuple[HfSource, Trace]) -> None:
+def test_without_padding_it_makes_its_own_masks(cut: tuple[HfSide, Trace]) -> None:
     assert cut[0].notes == []
 
 
-def test_the_manifest_says_what_ran(cut: tuple[HfSource, Trace]) -> None:
+def test_the_manifest_says_what_ran(cut: tuple[HfSide, Trace]) -> None:
     manifest = cut[1].manifest
     version = importlib.metadata.version("transformers")
     assert manifest.source == f"transformers {version}"
@@ -185,7 +184,7 @@ def test_the_manifest_says_what_ran(cut: tuple[HfSource, Trace]) -> None:
     ],
 )
 def test_a_fault_shows_first_where_it_is(
-    padded: tuple[HfSource, Trace], change: dict[str, Any], first: str
+    padded: tuple[HfSide, Trace], change: dict[str, Any], first: str
 ) -> None:
     config = dataclasses.replace(OURS, **change)
     found = errors(against(padded[1], ours(PADDED, "float32", ALL, config)))
@@ -249,13 +248,13 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def process_that(does: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HfSource:
+def process_that(does: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HfSide:
     """A source whose process is a shell script."""
     script = tmp_path / "script"
     script.write_text(f"#!/bin/sh\n{does}\n")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(sys, "executable", str(script))
-    return hf_source(tmp_path, [[2]], Manifest("t"), blocks=1, dtype="float32", vocab_size=9)
+    return hf_side(tmp_path, [[2]], Manifest("t"), blocks=1, dtype="float32", vocab_size=9)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +308,7 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
 
 
 def test_release_leaves_nothing(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = hf_source(temporary, [[2]], Manifest("t"), blocks=1, dtype="float32", vocab_size=9)
+    source = hf_side(temporary, [[2]], Manifest("t"), blocks=1, dtype="float32", vocab_size=9)
 
     def record(folder: Path) -> Trace:
         return Trace(Manifest("t"), [], lambda spec: np.zeros(1))
@@ -332,7 +331,7 @@ def test_packages_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(importlib.metadata, "version", absent)
     with pytest.raises(RequestError, match=r"torch is not there\); install .*\[hf\]"):
-        hf_source(Path(), [[2]], Manifest("t"), blocks=1, dtype="float32", vocab_size=9)
+        hf_side(Path(), [[2]], Manifest("t"), blocks=1, dtype="float32", vocab_size=9)
 
 
 class Config7:
@@ -391,7 +390,7 @@ def test_the_1b_model_is_transformers_in_float32(length: int, profile: str) -> N
     only = "final_norm,logits"
     with hf_folder(params, config) as folder:
         trace = recorded(
-            hf_source(
+            hf_side(
                 folder,
                 tokens.tolist(),
                 Manifest("test"),
@@ -401,7 +400,7 @@ def test_the_1b_model_is_transformers_in_float32(length: int, profile: str) -> N
                 select=only,
             )
         )
-    source = jaxformer_source(
+    source = jaxformer_side(
         params,
         jnp.asarray(tokens),
         dataclasses.replace(config, numerics=NUMERICS_PROFILES[profile]),

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from cases import SMALL, Case, quiet
-from parity.sources import jaxformer as jaxformer_source
+from parity.sources import jaxformer as jaxformer_side
 
 import jaxformer.attention
 import jaxformer.model
@@ -26,7 +26,8 @@ from jaxformer.config import Config, Rope
 from jaxformer.layers import gate_and_up
 from parity.verdict.comparison import Column
 from parity.verdict.evidence import Evidence
-from parity.verdict.run import Candidate, compare_candidate, recorded
+from parity.verdict.plan import Candidate
+from parity.verdict.run import compare_candidate, recorded
 
 # Two blocks are enough, one of each kind; 20 tokens are longer than the window of 8.
 CONFIG = dataclasses.replace(SMALL, layer_kinds=("local", "global"))
@@ -65,7 +66,7 @@ def unscaled_embedding():
     """Where the whole model looks it up, and where its first stage does."""
     with (
         mock.patch.object(MODEL, "embed", lambda table, tokens: table[tokens]),
-        mock.patch.object(jaxformer_source, "embed", lambda table, tokens: table[tokens]),
+        mock.patch.object(jaxformer_side, "embed", lambda table, tokens: table[tokens]),
     ):
         yield
 

@@ -3,7 +3,7 @@
 import pytest
 
 from parity.errors import RequestError
-from parity.verdict.variants import Variant, check_names, parse_variant
+from parity.subjects.variants import Variant, check_names, parse_variant
 
 
 def test_a_variant_has_a_name_and_fields() -> None:

@@ -21,12 +21,6 @@ class Variant:
 
 OURS = Variant("ours", {})
 
-DEFAULT_VARIANTS: tuple[Variant, ...] = (
-    Variant("eps=1e-5", {"rms_norm_eps": 1e-5}),
-    Variant("gating=split", {"gating": "split"}),
-    Variant("gating=stacked", {"gating": "stacked"}),
-)
-
 
 def parse_variant(text: str) -> Variant:
     """`NAME:field=value,…`; values that read as numbers are numbers.
