@@ -1,6 +1,6 @@
 """transformers on torch as a source: on a Hugging Face folder, in a process of its own.
 
-Neither torch nor transformers is imported here: `parity.sources.hf_process` is started to run the
+Neither torch nor transformers is imported here: `parity.subjects.gemma.hf_process` is started to run the
 model once, and leaves its frames in a temporary folder.
 """
 
