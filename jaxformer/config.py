@@ -234,6 +234,19 @@ _VOCAB_SIZE = 262_144
 _GLOBAL_ROPE_8 = Rope(1_000_000, 8.0)
 
 PRESETS: dict[str, Config] = {
+    # No published model: Gemma 3's order of layers, small enough to try everything in seconds.
+    "tiny": Config(
+        vocab_size=1024,
+        width=96,
+        mlp_width=192,
+        num_heads=4,
+        num_kv_heads=2,
+        head_width=24,
+        layer_kinds=gemma3_layer_kinds(7),
+        window=12,
+        query_pre_attn_scalar=24,
+        context_length=4096,
+    ),
     "gemma3-270m": Config(
         vocab_size=_VOCAB_SIZE,
         width=640,

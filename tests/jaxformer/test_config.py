@@ -16,6 +16,7 @@ from jaxformer.model import forward
 from jaxformer.params import abstract_params
 
 TEXT_PARAMETERS = {
+    "tiny": 682_032,
     "gemma3-270m": 268_098_176,
     "gemma3-1b": 999_885_952,
     "gemma3-4b": 3_880_099_328,
@@ -23,6 +24,7 @@ TEXT_PARAMETERS = {
     "gemma3-27b": 27_009_002_240,
 }
 GLOBAL_BLOCKS = {
+    "tiny": 1,
     "gemma3-270m": 3,
     "gemma3-1b": 4,
     "gemma3-4b": 5,
@@ -51,6 +53,7 @@ def test_27b_scales_queries_by_width_per_head_not_by_head_width() -> None:
 def test_only_4b_and_up_stretch_global_positions() -> None:
     factors = {name: config.rope("global").factor for name, config in PRESETS.items()}
     assert factors == {
+        "tiny": 1,
         "gemma3-270m": 1,
         "gemma3-1b": 1,
         "gemma3-4b": 8,

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import pandas as pd
 import pytest
 from documents_for_tests import KEPT, headings, phrases
-from parity.sources import inputs
 
 from parity.commands import compare
 from parity.commands import record as record_command
+from parity.subjects.gemma import inputs
 
 SMALL_RUN = ["--model", "gemma3-270m", "--blocks", "2"]
 

@@ -206,7 +206,7 @@ def test_folders_that_are_not_the_model_are_refused(tmp_path: Path) -> None:
     code = f"""
 import sys, torch, transformers
 from parity.errors import RequestError
-from parity.sources import hf_process
+from parity.subjects.gemma import hf_process
 for name, blocks, rows in {
         [
             ("missing", 4, 512),

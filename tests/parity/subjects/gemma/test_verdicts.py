@@ -17,13 +17,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 from cases import SMALL, Case, quiet
-from parity.sources import jaxformer as jaxformer_side
 
 import jaxformer.attention
 import jaxformer.model
 from jaxformer.checkpoint.synthetic import synthetic_params
 from jaxformer.config import Config, Rope
 from jaxformer.layers import gate_and_up
+from parity.subjects.gemma import ours as jaxformer_side
 from parity.verdict.comparison import Column
 from parity.verdict.evidence import Evidence
 from parity.verdict.plan import Candidate
