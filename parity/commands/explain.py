@@ -41,4 +41,4 @@ def _command(arguments: list[str]) -> int:
 
         progress(f"wrote {write_repro(explanation, repro)}")
     print(explanation)
-    return DIFFERS if explanation.causes or explanation.notes else HOLDS
+    return HOLDS if explanation.agrees else DIFFERS

@@ -12,10 +12,10 @@ from parity.errors import RequestError
 from parity.explain.attribution import Attribution, attribute
 from parity.explain.faithful import Faithfulness, faithfulness
 from parity.explain.figures import shape_of
-from parity.explain.findings import Finding
+from parity.explain.findings import Finding, output_words
 from parity.explain.graph import Graph, replay
 from parity.explain.location import Location
-from parity.explain.outputs import apart, output_words
+from parity.explain.outputs import apart
 from parity.explain.search import find
 
 # How many outputs a message names.

@@ -94,6 +94,10 @@ def finding_of(
     elif counterpart.ours.node is node and counterpart.certain and counterpart.same_operation:
         confidence = "high"
         reason = "the reference has the same operation on the same inputs, with another result"
+    elif counterpart.output and not counterpart.proved:
+        name = next(name for name, value in ours.outputs.items() if value is counterpart.ours)
+        confidence = "medium"
+        reason = f"its inputs are the reference's; {output_words(name)} is not"
     elif counterpart.ours.node is node:
         confidence = "high" if counterpart.proved else "medium"
         reason = "with the reference's value in its place, what follows agrees"
@@ -140,6 +144,11 @@ def _feeding(nodes: Sequence[Node]) -> list[Location]:
         places += [n.where for n in frontier]
         frontier = [v.node for n in frontier for v in n.inputs if v.node is not None]
     return places
+
+
+def output_words(name: str) -> str:
+    """Such as `our output ['logits']`; the name is empty where it is the only one."""
+    return f"our output {name}" if name else "our output"
 
 
 def named(value: Value) -> str:

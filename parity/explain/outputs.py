@@ -14,7 +14,7 @@ import numpy as np
 from parity.explain.align import Aligner, Counterpart
 from parity.explain.blame import maker_of
 from parity.explain.figures import differing, mismatched, shape_of
-from parity.explain.findings import Confidence, Finding, alternatives, named
+from parity.explain.findings import Confidence, Finding, alternatives, named, output_words
 from parity.explain.graph import Graph, Node, Value
 from parity.explain.location import Location
 from parity.explain.match import Knowledge, Matcher
@@ -40,11 +40,6 @@ def apart(ours: Graph, reference: Graph) -> dict[str, str]:
         elif mismatched(own, theirs):
             found[name] = "differs from the reference's in the sign of zero or the bits of NaN"
     return found
-
-
-def output_words(name: str) -> str:
-    """Such as `our output ['logits']`; the name is empty where it is the only one."""
-    return f"our output {name}" if name else "our output"
 
 
 class OutputComparison:

@@ -116,7 +116,8 @@ class _Search:
             self._given_up.add(origin.index)
         if counterpart is not None:
             changed = self._ours.substitute(counterpart.ours, counterpart.array)
-            if not (counterpart.certain and counterpart.same_operation):
+            same = counterpart.certain and counterpart.same_operation
+            if not same and not counterpart.output:
                 self._uncertain |= {id(value) for value in changed}
 
 

@@ -1,8 +1,6 @@
 """Explaining any two JAX functions: places, other frameworks, refusals, scripts."""
 
 import dataclasses
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -14,7 +12,6 @@ from flax import linen, nnx
 
 from parity.errors import RequestError
 from parity.explain import explain
-from parity.explain.repro import write_repro
 
 X = jnp.asarray(np.random.default_rng(0).standard_normal((6, 16)), jnp.float32)
 W = jnp.asarray(np.random.default_rng(1).standard_normal((16, 16)), jnp.float32)
@@ -259,23 +256,37 @@ def test_side_effects_are_refused() -> None:
         explain(printing, theirs, X, W)
 
 
-def test_a_script_shows_the_same_count_alone(tmp_path: Path) -> None:
-    def ours(x, w):
-        h = norm(x, 1e-2) @ w
-        return jax.nn.silu(h) + x
+def test_a_tap_that_a_function_takes_is_given_one_that_does_nothing() -> None:
+    def ours(x, w, *, tap):
+        return tap("out", jnp.tanh(tap("h", x @ w)) * 3.0)
 
-    explanation = explain(ours, theirs, X, W, attribution=False)
-    path = write_repro(explanation, tmp_path / "repro.py")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["repro.py", "repro.safetensors"]
-    text = path.read_text()
-    assert "import parity" not in text
-    assert "return x * jax.lax.rsqrt(variance + eps)" in text
-    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True)
-    assert done.stderr == ""
-    assert done.stdout.splitlines()[-1] == "6 of 6 elements differ"
+    def reference(x, w, tap=None):
+        assert tap is not None
+        return jnp.tanh(x @ w) * 2.0
+
+    explanation = explain(ours, reference, X, W)
+    assert places(explanation, __file__) == [line_of(ours, "3.0")]
 
 
-def test_no_script_where_nothing_departs(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="nothing departs"):
-        write_repro(explain(theirs, theirs, X, W), tmp_path / "repro.py")
-    assert list(tmp_path.iterdir()) == []
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Module:
+    """A module that is a pytree and has no hash, as those of equinox."""
+
+    weight: jax.Array
+    factor: float = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, x):
+        return jnp.tanh(x @ self.weight) * self.factor
+
+
+def test_modules_that_are_pytrees_are_called_as_they_are() -> None:
+    assert Module.__hash__ is None
+    explanation = explain(Module(W, 0.3), Module(W, 0.5), X)
+    assert places(explanation, __file__) == [line_of(Module, "* self.factor")]
+    assert explain(Module(W, 0.3), Module(W, 0.3), X).agrees
+
+
+def test_numbers_and_numpy_arrays_are_arguments_too() -> None:
+    explanation = explain(lambda x, s: x * s + 1, lambda x, s: x * s + 2, np.asarray(X), 0.5)
+    assert len(explanation.causes) == 1
