@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jaxformer.config import NUMERICS_CHOICES, NUMERICS_PROFILES, Numerics
+from jaxformer.numerics import NUMERICS_CHOICES, NUMERICS_PROFILES, Numerics
 from parity.explain.attribution import Attribution, Choice, attribute
 from parity.explain.explanation import Cause, Explanation, grouped
 from parity.explain.faithful import Faithfulness, faithfulness
