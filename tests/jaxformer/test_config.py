@@ -1,6 +1,7 @@
 """Presets are Gemma 3's, and configs refuse what no model can be."""
 
 import dataclasses
+import math
 
 import jax
 import pytest
