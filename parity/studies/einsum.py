@@ -23,8 +23,9 @@ import numpy as np
 from jaxformer import model
 from jaxformer.attention import PADDING_ID, positions_of
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
-from jaxformer.config import PRESETS, Config, Gating
+from jaxformer.config import PRESETS, Config
 from jaxformer.layers import gate_and_up
+from jaxformer.numerics import Gating
 from jaxformer.params import BlockParams
 from parity.arrays.metrics import compare_arrays
 from parity.errors import RequestError

@@ -26,7 +26,8 @@ from cases import SMALL, tap_count
 
 from jaxformer.checkpoint.safetensors import save_safetensors
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
-from jaxformer.config import NUMERICS_PROFILES, PRESETS, Config, Rope
+from jaxformer.config import PRESETS, Config, Rope
+from jaxformer.numerics import NUMERICS_PROFILES
 from parity.errors import RequestError
 from parity.sides.function import FunctionSide
 from parity.subjects.gemma.hf_taps import FrameLedger, expected_frames
