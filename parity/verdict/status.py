@@ -4,13 +4,19 @@ A tap whose bits differ is judged by what its own stage makes of the reference's
 
     rounding    the two formulas agree when nothing is rounded (`formula_share` at most 1), the
                 difference stays within what two roundings can be apart (`bound_share` at most 1;
-                parity/program/bounds.py derives it), and ours is no worse than the reference
-                against the oracle (parity/arrays/accuracy.py says what worse is)
+                parity/program/bounds.py and parity/verdict/formula.py derive it), and ours is no
+                worse than the reference against the oracle (parity/arrays/accuracy.py says what
+                worse is)
     diverged    one of the three fails
     unjudged    not decided: no oracle was asked, neither formula nor bound is known, or the stage
                 was not run; the reason says what would decide it
 
 and a tap at which nothing is made has the worst status of what was made before it.
+
+Where nothing was made before it either, it is rounding. Both sides have the same bits at every tap
+before, and make the same bits of these values when they run on them: their formulas agree there.
+What is left is that a compiler keeps a value between two taps unrounded where both are compiled
+into one, as XLA does within its fusions; a loop, a call or another order of statements moves that.
 """
 
 from __future__ import annotations
@@ -37,11 +43,13 @@ def judged(taps: Sequence[TapDiff]) -> list[TapDiff]:
             result.append(tap)
             continue
         own, reason = _own_status(tap)
+        if own is None and not origin:
+            own, reason = "rounding", _compiled_together(tap)
         if own is not None:
             origin.setdefault(own, tap.tap)
-        status: Status = next((worst for worst in _WORST if worst in origin), "unjudged")
+        status: Status = next(worst for worst in _WORST if worst in origin)
         if own is None:
-            reason = _inherited(tap, origin, status)
+            reason = f"inherited from {origin[status]}; {_nothing(tap)}"
         elif own != status:
             reason += f"; inherits from {origin[status]}"
         result.append(dataclasses.replace(tap, status=status, reason=reason))
@@ -97,17 +105,17 @@ def _undecided(stage: StageError) -> str:
     return f"no error rule for {named}; a tap before and after it would keep the rest judged"
 
 
-def _inherited(tap: TapDiff, origin: dict[Status, str], status: Status) -> str:
-    """Why a tap at which nothing is made differs."""
-    local = tap.made_here
-    assert local is not None
-    nothing = f"on the reference's values 0 of {local.size} differ"
-    if status in origin:
-        return f"inherited from {origin[status]}; {nothing}"
+def _compiled_together(tap: TapDiff) -> str:
     return (
-        f"{nothing}, nor at any tap before: it comes of what is compiled together, "
+        f"{_nothing(tap)}, nor at any tap before: it comes of what is compiled together, "
         "which --numerics strict would show"
     )
+
+
+def _nothing(tap: TapDiff) -> str:
+    local = tap.made_here
+    assert local is not None
+    return f"on the reference's values 0 of {local.size} differ"
 
 
 def _within(metrics: Metrics, floor: Metrics | None) -> bool:
