@@ -22,6 +22,7 @@ from parity.sides.side import Side
 from parity.trace.frames import Trace
 from parity.verdict.comparison import Column
 from parity.verdict.diff import DiffSink
+from parity.verdict.formula import Formula, exceeds
 from parity.verdict.noise import Floor
 from parity.verdict.run import recorded
 from parity.verdict.status import judged
@@ -175,7 +176,7 @@ class Evidence:
         errors = {name: StageError(metrics) for name, metrics in self._run(candidate, "taps", sink)}
         if self._oracle is None or self._dtype is None:
             return errors
-        ours_oracle = Oracle(candidate.stages, self._dtype)
+        ours = Formula(candidate.stages, self._dtype)
         kernels = self._on_our_kernels(different)
         if different:
             self._progress(f"{candidate.label}: judging {len(different)} taps by the oracle")
@@ -184,21 +185,22 @@ class Evidence:
             if not names:
                 continue
             truths, bounds = self._truth(stage)
-            own = _same_stage(candidate.stages, stage)
-            formula = {} if own is None else ours_oracle.on(own, self._reference)
+            own = ours.of(stage, self._reference)
             for name in names:
-                ours, reference = different[name]
-                limit, ideal_limit = bounds[name]
+                pair, (limit, ideal_limit) = different[name], bounds[name]
                 share = None
-                if name in formula:
-                    share = share_of_bound(truths[name], formula[name], ideal_limit)
+                if own is not None and name in own.values:
+                    share = share_of_bound(truths[name], own.values[name], ideal_limit)
+                bound_share = share_of_bound(*pair, limit)
+                if own is not None and share is not None and share <= 1 and exceeds(bound_share):
+                    bound_share = share_of_bound(*pair, (limit + own.limit(name)) / 2)
                 twin = kernels.get(name)
                 errors[name] = dataclasses.replace(
                     errors[name],
-                    kernels=None if twin is None else accuracy(truths[name], ours, twin),
-                    bound_share=share_of_bound(reference, ours, limit),
+                    kernels=None if twin is None else accuracy(truths[name], pair[0], twin),
+                    bound_share=bound_share,
                     formula_share=share,
-                    accuracy=accuracy(truths[name], ours, reference),
+                    accuracy=accuracy(truths[name], *pair),
                     unruled=tuple(sorted(self._unruled(name))),
                 )
         return errors
@@ -231,9 +233,3 @@ class Evidence:
             values = self._oracle.on(stage, self._reference)
             self._truths[key] = values, self._bounds.on(stage, self._reference)
         return self._truths[key]
-
-
-def _same_stage(stages: Sequence[Stage], stage: Stage) -> Stage | None:
-    """The candidate's piece with the same taps."""
-    same: Any = (s for s in stages if (s.prefix, s.taps) == (stage.prefix, stage.taps))
-    return next(same, None)
