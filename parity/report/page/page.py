@@ -13,11 +13,8 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-<<<<<<< HEAD
 from parity.explain.document import explained
-=======
 from parity.report.facts import run_name
->>>>>>> report
 from parity.report.inert import one_line
 from parity.report.page.data import PageData, page_data
 from parity.report.page.head import head, worst_taps
