@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,18 +99,19 @@ def function_plan(
     unknown = [word for word in allow if word not in _ALLOWED]
     if unknown:
         raise RequestError(f"allow takes {', '.join(_ALLOWED)}; got {unknown[0]!r}")
-    call, options = call_of(ours, *inputs), {"select": taps, "numerics": numerics}
-    own = function_side(call, inputs, "ours", **options)
+    call = call_of(ours, *inputs)
+    side = functools.partial(function_side, inputs=inputs, select=taps, numerics=numerics)
+    own = side(call, label="ours")
     if names:
         rename = renaming(names, frame_names(own))
-        own = function_side(call, inputs, "ours", rename=rename, **options)
+        own = side(call, label="ours", rename=rename)
     theirs: Side
     if isinstance(reference, Trace):
         theirs = StoredSide(reference, label=reference_label or "the stored trace")
     else:
         other = call_of(reference, *inputs)
         check_outputs(output_paths(call), output_paths(other))
-        theirs = function_side(other, inputs, "the reference", **options)
+        theirs = side(other, label="the reference")
 
     @contextlib.contextmanager
     def opened() -> Iterator[Side]:
