@@ -111,8 +111,8 @@ _SMOOTH: dict[str, tuple[Callable[[Any, Any], Any], _Kernel]] = {
     "tanh": (lambda _, y: 1 - y**2, _MORE),
     "logistic": (lambda _, y: y * (1 - y), _FEW),
     "erf": (lambda x, _: _gaussian(x), _MORE),
-    # exp(-x²) with the square rounded
-    "erfc": (lambda x, _: _gaussian(x), _Kernel(argument=1.0)),
+    # exp(-x²) with the square rounded, or 1 - erf(x)
+    "erfc": (lambda x, _: _gaussian(x), _Kernel(argument=4.0)),
     "sin": (lambda x, _: jnp.cos(x), _FEW),
     "cos": (lambda x, _: jnp.sin(x), _FEW),
     "tan": (lambda _, y: 1 + y**2, _FEW),
@@ -125,10 +125,10 @@ _EVERYWHERE = (-math.inf, math.inf)
 # how libraries make f, and where it is defined
 _MONOTONE: dict[str, tuple[_Kernel, tuple[float, float]]] = {
     "expm1": (_MORE, _EVERYWHERE),
-    "exp2": (_Kernel(argument=1.0), _EVERYWHERE),
+    "exp2": (_Kernel(argument=2.0), _EVERYWHERE),
     "sqrt": (_ONCE, (0.0, math.inf)),
     "cbrt": (_FEW, _EVERYWHERE),
-    "sinh": (_Kernel(argument=1.0), _EVERYWHERE),
+    "sinh": (_Kernel(_COARSE, argument=1.0), _EVERYWHERE),
     "asinh": (_FEW, _EVERYWHERE),
     "acosh": (_MORE, (1.0, math.inf)),
     "atanh": (_Kernel(in_float64=_COARSE_IN_FLOAT64), (-1.0, 1.0)),
