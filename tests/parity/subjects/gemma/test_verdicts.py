@@ -182,9 +182,12 @@ def row(subject: Subject, column: Column, seed: int, dtype: str) -> str:
     return f"{seed} {dtype:8} {subject.name:21} {status:9} {place:29} {reason}"
 
 
-@pytest.mark.matrix
+# The suite takes two seeds, `-m matrix` ten.
+SEEDS = [pytest.param(seed, marks=[pytest.mark.matrix] if seed > 1 else []) for seed in range(10)]
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_no_rewrite_is_called_diverged_and_no_fault_rounding(seed: int, dtype: str) -> None:
     check(seed, dtype, SUBJECTS)
 
@@ -198,7 +201,7 @@ def check(seed: int, dtype: str, subjects: list[Subject]) -> None:
         print(line)
         diverged = column.diverged_at
         if not subject.at:
-            right = diverged is None
+            right = diverged is None and column.unjudged_at is None
         else:
             right = diverged is not None and subject.at in diverged.tap
         if not right:
