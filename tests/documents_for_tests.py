@@ -16,6 +16,8 @@ _BLOCKS = {0, 6, 19}
 _VERDICTS = re.compile(r"\S+ {2,}[A-Z_]{2,}\b")
 # Under a verdict its reason, which may be folded, and what else is said at that depth.
 _DETAILS = re.compile(r"^(( {6,})\S.*\n(?:\2 +.*\n)*)(?:\2\S.*\n(?:\2 +.*\n)*)+", re.MULTILINE)
+# A reason that stood under the verdict before.
+_REPEATED = re.compile(r"(\n {6,})(\S.*(?:\n {6,}\S.*)*)(\n\S.*)\1\2")
 # An output on a page: the file that holds it whole, and its text.
 OUTPUT = re.compile(r"<!-- (\S+) -->\n```text\n(.*?)```\n", re.DOTALL)
 
@@ -57,7 +59,8 @@ def shortened(text: str) -> str:
         if part in tables:
             shown.append(_few_rows(part) if part is tables[0] else "...")
         elif _VERDICTS.match(part):
-            shown.append(_DETAILS.sub(r"\1\2...\n", f"{part}\n").rstrip("\n"))
+            brief = _DETAILS.sub(r"\1\2...\n", f"{part}\n").rstrip("\n")
+            shown.append(_REPEATED.sub(r"\1\2\3\1...", brief))
         else:
             shown.append(part)
     return "\n\n".join(shown) + "\n"

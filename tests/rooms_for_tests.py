@@ -64,7 +64,7 @@ def rooms_of_parity() -> list[Room]:
     """From the commands' doors down to the errors; a room is followed by the rooms in it."""
     package = _Package("parity")
     doors, *rooms = package.layers
-    words = "The public names, and the doors of the commands; nothing imports them"
+    words = "The public names, and what `python -m` runs; nothing imports them"
     found = [package.room([f"{door}.py" for door in doors], words, ["", *doors])]
     for name in (name for layer in rooms for name in layer):
         found += [package.folder(each) for each in (name, *package.inside(name))]
@@ -72,11 +72,11 @@ def rooms_of_parity() -> list[Room]:
 
 
 def parts_of_jaxformer() -> list[Room]:
-    """Its folders, and the files beside them in one row, the lowest last."""
+    """Its folders, and the files beside them in one row, in the order of the contract."""
     package = _Package("jaxformer")
     folders = package.inside("")
     files = [name for name in package.order if name not in folders]
-    words = "The model, what is made of it above, what it is made of below"
+    words = "The model and the files around it; each imports only from those named after it"
     return [
         *(package.folder(name) for name in folders),
         package.room([f"{name}.py" for name in files], words, ["", *files]),

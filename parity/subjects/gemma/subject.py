@@ -43,7 +43,7 @@ class GemmaSubject:
     """jaxformer against the official package, transformers, or a stored trace."""
 
     help = (
-        "Run jaxformer, a from-scratch Gemma 3, beside a reference on the same weights\nand tokens."
+        "Run jaxformer, a from-scratch Gemma 3, beside a reference on the same weights and tokens."
     )
     examples = """\
   python -m parity.compare --blocks 20
