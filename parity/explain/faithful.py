@@ -49,7 +49,8 @@ class Faithfulness:
         """As in `19 of 20 (not attn.key_rope)`; of the usual mode no names, which are many."""
         missed = self.missed[side, mode]
         count = f"{self.outputs - len(missed)} of {self.outputs}"
-        return f"{count} (not {', '.join(missed[:3])})" if missed and mode == "strict" else count
+        named = mode == "strict" and missed and self.outputs > 1
+        return f"{count} (not {', '.join(missed[:3])})" if named else count
 
 
 def faithfulness(

@@ -113,7 +113,7 @@ def unrounded(fn: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[core.
         return trace(*arguments)
     try:
         program, shape = trace(*cast)
-    except (TypeError, RequestError):
+    except (TypeError, AssertionError, RequestError):
         # For operands or carries of two dtypes; a failure of the function's own is raised here.
         return trace(*arguments)
     if "bitcast_convert_type" in operations(program):

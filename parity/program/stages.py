@@ -34,6 +34,7 @@ class Stage:
       args: its parameters and whatever else it reads.
       source: full name of the tap whose value is its input; None for the first piece.
       taps: names of its taps where the prefix alone doesn't tell them from another piece's.
+      whole: it is what the model runs, and not a piece that stands for a part of that.
     """
 
     prefix: str
@@ -42,6 +43,7 @@ class Stage:
     args: tuple[Any, ...]
     source: str | None = None
     taps: tuple[str, ...] | None = None
+    whole: bool = False
 
     def has(self, tap: str) -> bool:
         """A tap's full name is one of this piece."""

@@ -59,7 +59,7 @@ class FunctionSide:
 
     def __post_init__(self) -> None:
         self._whole = not self.stages
-        self.stages = self.stages or [Stage("", "whole", self.fn, self.args)]
+        self.stages = self.stages or [Stage("", "whole", self.fn, self.args, whole=True)]
 
     def prepare(self) -> Sequence[FrameSpec]:
         self._recording = compile_recording(

@@ -173,7 +173,11 @@ class Evidence:
             different[name] = (ours, reference)
 
         sink = DiffSink(self.control("taps"), None, on_difference)
-        errors = {name: StageError(metrics) for name, metrics in self._run(candidate, "taps", sink)}
+        whole = all(stage.whole for stage in (*candidate.stages, *self._source.stages))
+        errors = {
+            name: StageError(metrics, whole=whole)
+            for name, metrics in self._run(candidate, "taps", sink)
+        }
         if self._oracle is None or self._dtype is None:
             return errors
         ours = Formula(candidate.stages, self._dtype)

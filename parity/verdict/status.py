@@ -13,10 +13,11 @@ A tap whose bits differ is judged by what its own stage makes of the reference's
 
 and a tap at which nothing is made has the worst status of what was made before it.
 
-Where nothing was made before it either, it is rounding. Both sides have the same bits at every tap
-before, and make the same bits of these values when they run on them: their formulas agree there.
-What is left is that a compiler keeps a value between two taps unrounded where both are compiled
-into one, as XLA does within its fusions; a loop, a call or another order of statements moves that.
+Where nothing was made before it either, it is rounding if both sides ran as they are, and not
+pieces that stand for parts of them. Both have the same bits at every tap before, and make the same
+bits of these values when they run on them: their formulas agree there. What is left is that a
+compiler keeps a value between two taps unrounded where both are compiled into one, as XLA does
+within its fusions; a loop, a call or another order of statements moves that.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def judged(taps: Sequence[TapDiff]) -> list[TapDiff]:
             continue
         own, reason = _own_status(tap)
         if own is None and not origin:
-            own, reason = "rounding", _compiled_together(tap)
+            own, reason = _compiled_together(tap)
         if own is not None:
             origin.setdefault(own, tap.tap)
         status: Status = next(worst for worst in _WORST if worst in origin)
@@ -105,11 +106,15 @@ def _undecided(stage: StageError) -> str:
     return f"no error rule for {named}; a tap before and after it would keep the rest judged"
 
 
-def _compiled_together(tap: TapDiff) -> str:
-    return (
-        f"{_nothing(tap)}, nor at any tap before: it comes of what is compiled together, "
-        "which --numerics strict would show"
+def _compiled_together(tap: TapDiff) -> tuple[Status, str]:
+    """Of a tap that differs though nothing is made at it, nor at any tap before."""
+    reason = (
+        f"{_nothing(tap)}, nor at any tap before: it comes of what is compiled together, which "
+        "--numerics strict would show"
     )
+    if tap.stage is not None and tap.stage.whole:
+        return "rounding", reason
+    return "unjudged", f"{reason}, or the pieces aren't what ran"
 
 
 def _nothing(tap: TapDiff) -> str:

@@ -43,7 +43,7 @@ class GemmaSubject:
     """jaxformer against the official package, transformers, or a stored trace."""
 
     help = (
-        "Run jaxformer, a from-scratch Gemma 3, beside a reference on the same weights\nand tokens."
+        "Run jaxformer, a from-scratch Gemma 3, beside a reference on the same weights and tokens."
     )
     examples = """\
   python -m parity.compare --blocks 20
@@ -98,7 +98,7 @@ class GemmaSubject:
 
     def compared(self, parsed: argparse.Namespace) -> Callable[[Progress], Plan]:
         """See Subject: the references are opened and the numerics checked, no weights made."""
-        choice = parse_choice(parsed)
+        choice = _choice(parsed)
         plain = parsed.no_variants or parsed.cached
         default = () if plain else _default_variants(parsed.reference)
         variants = [*default, *map(parse_variant, parsed.variant)]
@@ -136,7 +136,7 @@ class GemmaSubject:
         self, parsed: argparse.Namespace
     ) -> Callable[[Progress], contextlib.AbstractContextManager[Side]]:
         """See Subject."""
-        choice = parse_choice(parsed)
+        choice = _choice(parsed)
         if parsed.source not in _SIDES:
             raise RequestError(
                 f"--source must be one of {', '.join(_SIDES)}; got {parsed.source!r}"
@@ -168,7 +168,7 @@ class GemmaSubject:
 
     def explained(self, parsed: argparse.Namespace) -> Callable[[Progress], Explanation]:
         """See Subject."""
-        choice: Choice = parse_choice(parsed)
+        choice = _choice(parsed)
         variant = OURS if parsed.variant is None else parse_variant(parsed.variant)
         if choice.taps != "*":
             raise RequestError("explain needs every tap; leave --taps out")
@@ -203,6 +203,11 @@ def plainly() -> Iterator[None]:
         raise RequestError(
             f"Gemma needs packages that are not here ({error}): {INSTALL}"
         ) from error
+
+
+def _choice(parsed: argparse.Namespace) -> Choice:
+    with plainly():
+        return parse_choice(parsed)
 
 
 def _default_variants(reference: str) -> Sequence[Variant]:

@@ -7,6 +7,7 @@ from parity.explain import explain
 from parity.explain.faithful import Faithfulness
 
 OURS, REFERENCE = "ours", "the reference"
+MODES = ("default", "strict")
 
 
 @pytest.mark.parametrize(("outputs", "where"), [(1, "their one output"), (20, "all 20 outputs")])
@@ -36,6 +37,15 @@ def test_a_side_without_a_strict_run_is_left_out_of_it() -> None:
     assert str(Faithfulness(missed, 2)) == (
         "checked: run one operation at a time, ours gives the same bits as compiled at 1 of 2 "
         "outputs, the reference at 2 of 2; compiled so that every operation rounds, ours at 2 of 2"
+    )
+
+
+def test_an_only_output_needs_no_name() -> None:
+    missed = {(side, mode): ["the output"] for side in (OURS, REFERENCE) for mode in MODES}
+    assert str(Faithfulness(missed, 1)) == (
+        "checked: run one operation at a time, ours gives the same bits as compiled at 0 of 1 "
+        "outputs, the reference at 0 of 1; compiled so that every operation rounds, ours at 0 of "
+        "1, the reference at 0 of 1"
     )
 
 

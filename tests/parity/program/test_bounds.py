@@ -87,6 +87,15 @@ def test_an_ideal_bound_charges_long_constants_only() -> None:
     assert float(rule.constant(jnp.float32(0.1)).bound) == pytest.approx(0.1 * 2**-24)
 
 
+def test_an_ideal_bound_charges_narrow_constants_with_what_was_lost() -> None:
+    """Where a function was traced in its own dtype; narrow arrays are data, and exact."""
+    rule = RunningError("float32", ideal=True)
+    tenth = jnp.bfloat16(0.1)
+    assert float(rule.constant(jnp.bfloat16(0.5)).bound) == 0
+    assert float(rule.constant(tenth).bound) == pytest.approx(float(tenth) * 2**-8)
+    assert not rule.constant(jnp.full(3, tenth)).bound.any()
+
+
 def test_summation_constant_grows_as_the_square_root_of_the_length() -> None:
     unit = roundoff("float32")
     assert unit == 2**-24

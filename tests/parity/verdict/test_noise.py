@@ -15,7 +15,7 @@ from parity.trace.disk import load_trace
 from parity.trace.manifest import Manifest
 from parity.verdict.noise import floor_here, floor_in_processes, floor_line, widest
 
-SMALL_RUN = ["--model", "gemma3-270m", "--blocks", "1", "--source", "flax"]
+SMALL_RUN = ["--model", "tiny", "--blocks", "1", "--source", "flax"]
 
 
 def source() -> FunctionSide:
