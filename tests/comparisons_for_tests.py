@@ -1,6 +1,7 @@
 """Comparisons made up for the tests of reports: small ones of arrays, a large one."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import ml_dtypes
 import numpy as np
@@ -10,7 +11,8 @@ from parity.arrays.metrics import Metrics
 from parity.arrays.profile import Profile, profile
 from parity.verdict.comparison import Column, Comparison
 from parity.verdict.diff import diff_arrays
-from parity.verdict.taps import StageError, TapDiff
+from parity.verdict.grouping import Grouping, by_index
+from parity.verdict.taps import StageError, Status, TapDiff
 
 TAPS = (
     "input", "pre_attention_norm", "attn.query", "attn.key", "attn.value", "attn.query_norm",
@@ -39,9 +41,15 @@ def tap(name: str, off: float = 0.0, seed: int = 0) -> TapDiff:
     row = diff_arrays(name, ours, reference)
     if row.metrics is None or not row.metrics.mismatched:
         return row
-    return dataclasses.replace(
-        row, profile=profile(ours, reference, row.metrics.mismatched, (B, T))
-    )
+    shape = profile(ours, reference, row.metrics.mismatched, (B, T))
+    return dataclasses.replace(row, status="diverged", reason="", profile=shape)
+
+
+def by_block(taps: Sequence[str]) -> Grouping:
+    """Rows as a subject declares them: blocks and, of the others, the logits are shown."""
+    found = by_index(taps)
+    shown = [row.label for row in found.rows if row.label != row.leaving or row.label == "logits"]
+    return dataclasses.replace(found, noun="block", shown=shown)
 
 
 def small_comparison(names: tuple[str, ...] = ()) -> Comparison:
@@ -63,7 +71,39 @@ def small_comparison(names: tuple[str, ...] = ()) -> Comparison:
         environment=["devices differ"],
         blind_spots=["sliding window: not reached"],
         notes=["official certified"],
+        rule=by_block,
     )
+
+
+# A model that scans over its layers, one of two stacks, one whose names have no index.
+SCAN = ("embed", *(f"layers[{i}].{kind}" for i in range(4) for kind in ("attn", "mlp")), "head")
+STACKS = (
+    "embed",
+    *(f"encoder.layers[{i}].{kind}" for i in range(2) for kind in ("attn", "mlp")),
+    "memory",
+    *(f"decoder.layers[{i}].{kind}" for i in range(2) for kind in ("attn", "cross", "mlp")),
+    "logits",
+)
+SINGLE = ("stem", "pool", "features", "dropout", "dense", "softmax")
+
+
+def other_comparison(names: Sequence[str], extra: Sequence[str] = ()) -> Comparison:
+    """Of a function: `ours` is identical, then rounds, and from the middle on is unjudged."""
+    ours = [tap(name, 1e-6 * (i > 1), i) for i, name in enumerate((*names, *extra))]
+    for i, each in enumerate(ours):
+        status: Status = "rounding" if i < len(names) // 2 else "unjudged"
+        if each.status != "identical":
+            ours[i] = dataclasses.replace(each, status=status, reason=f"why {status}")
+    other = [dataclasses.replace(each, status="diverged", reason="") for each in ours[2:]]
+    return Comparison(
+        {
+            "model": None, "tokens": None, "blocks": None, "config": None, "dtype": None,
+            "source": "forward", "reference": "hf_forward", "numerics": "default",
+            "inputs": {"x": "float32[2, 24, 8] 0123456789abcdef", "params.w": "float32[8] 01"},
+            "versions": {"jax": "0"},
+        },
+        [Column("ours", {}, ours), Column("other", {}, [*ours[:2], *other])],
+    )  # fmt: skip
 
 
 def large_comparison(blocks: int = 62, columns: int = 4, seed: int = 0) -> Comparison:
@@ -82,6 +122,7 @@ def large_comparison(blocks: int = 62, columns: int = 4, seed: int = 0) -> Compa
             )
             for i in range(columns)
         ],
+        rule=by_block,
     )
 
 

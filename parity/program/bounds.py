@@ -8,11 +8,15 @@ of the dtype that an operation writes:
     c = a ± b          E(c) = E(a) + E(b) + u|c|
     c = a · b          E(c) = |a| E(b) + |b| E(a) + u|c|
     c = a / b          E(c) = (E(a) + |c| E(b)) / |b| + 2u|c|
-    c = f(a)           E(c) = |f'(a)| E(a) + u|c|; 4u|c| where libraries approximate f
+    c = f(a)           E(c) = |f'(a)| E(a) + u|c|; a few u|c| where libraries approximate f
     c = Σ aᵢ bᵢ        E(c) = Σ |aᵢ| E(bᵢ) + Σ |bᵢ| E(aᵢ) + γ(n) Σ |aᵢ||bᵢ| + u|c|
-    moves, selections  E moves along
+    c = max, sort, ⌊a⌋  E(c) = the most that c moves while each a stays within E(a)
+    moves              E moves along
+    loops              E is carried beside each value
 
-parity/program/error_rules.py holds these, and the derivation of γ(n).
+parity/program/error_rules.py has the whole table. Comparisons, places of a maximum and casts to
+integers have errors as well, where the values that decide them lie within their errors of each
+other; a choice or an index that may then be another one has a bound that covers what it may choose.
 
 Two programs that round the same formula in other places or another order each stay within their own
 E of the exact value. They have about as many roundings each, so the bound of their difference is
@@ -33,14 +37,8 @@ from jax.extend import core
 from parity.program.bounded import Bounded, Operation, any_uncertain, roundoff
 from parity.program.error_rules import COMPLEX, EXACT, RULES
 from parity.program.jaxprs import Widening, dtype_of, evaluate, is_float, is_inexact
-from parity.program.oracle import (
-    OracleDType,
-    StagePrograms,
-    collecting,
-    fetched,
-    unrounded,
-)
-from parity.program.rules import loops
+from parity.program.oracle import OracleDType, StagePrograms, collecting, fetched, unrounded
+from parity.program.rules import flow
 from parity.program.stages import Stage, injecting, stage_arguments
 from parity.trace.frames import Trace
 from parity.trace.tap import TappedFunction
@@ -86,8 +84,8 @@ class RunningError:
 
     def __call__(self, eqn: core.JaxprEqn, inputs: list[Bounded]) -> list[Bounded]:
         name = eqn.primitive.name
-        if name in loops.RULES:
-            return loops.RULES[name](self, eqn, inputs)
+        if name in flow.RULES:
+            return flow.RULES[name](self, eqn, inputs)
         values = self._wide(eqn, [x.value for x in inputs])
         if all(x.error is None for x in inputs) and (name in EXACT or not _inexact(eqn)):
             return [Bounded(value) for value in values]

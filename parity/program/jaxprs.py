@@ -108,6 +108,8 @@ class Widening:
         return jnp.asarray(value).astype(self._widened(value.dtype))
 
     def constant(self, value: Any) -> Any:
+        if isinstance(value, jax.Array):  # random keys too
+            return self.cast(value)
         return self.cast(jnp.asarray(value, getattr(value, "dtype", np.asarray(value).dtype)))
 
     def __call__(self, eqn: core.JaxprEqn, inputs: list[Any]) -> Sequence[Any]:
@@ -124,6 +126,8 @@ class Widening:
         if name in ("bitcast_convert_type", "pallas_call", "ffi_call", "custom_call"):
             raise EvaluationError(f"{name} has no meaning in {self.dtype}")
         params = {key: self._parameter(value) for key, value in eqn.params.items()}
+        if "precision" in params:  # accelerators multiply narrower by default
+            params["precision"] = jax.lax.Precision.HIGHEST
         outputs = eqn.primitive.bind(*inputs, **params)
         return outputs if eqn.primitive.multiple_results else [outputs]
 
@@ -134,8 +138,6 @@ class Widening:
             return self.program(core.ClosedJaxpr(value, ())).jaxpr
         if isinstance(value, tuple) and value and isinstance(value[0], core.ClosedJaxpr):
             return tuple(self.program(inner) for inner in value)
-        if isinstance(value, jax.lax.DotAlgorithmPreset):
-            return jax.lax.Precision.HIGHEST
         if isinstance(value, np.dtype) and is_inexact(value):
             return self._widened(value)
         return value

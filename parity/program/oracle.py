@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from jax.extend import core
 
+from parity.errors import RequestError
 from parity.program.jaxprs import Widening, evaluate, operations
 from parity.program.stages import Stage, injecting, stage_arguments
 from parity.trace.frames import FrameSpec, Trace
@@ -112,7 +113,8 @@ def unrounded(fn: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[core.
         return trace(*arguments)
     try:
         program, shape = trace(*cast)
-    except TypeError:  # JAX's for operands or carries of two dtypes; the function's own is raised
+    except (TypeError, AssertionError, RequestError):
+        # For operands or carries of two dtypes; a failure of the function's own is raised here.
         return trace(*arguments)
     if "bitcast_convert_type" in operations(program):
         return trace(*arguments)

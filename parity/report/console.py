@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _NARROWEST = 20
-_GOOD, _FAIR, _BAD = "green", "yellow", "bold red"
+_GOOD, _FAIR, _OPEN, _BAD = "green", "yellow", "magenta", "bold red"
 
 
 def show(comparison: Comparison, form: str) -> None:
@@ -66,7 +66,9 @@ def _style(column: Column) -> str:
     """The colour of a column's verdict."""
     if column.first_divergence is None:
         return _GOOD if column.compared else _FAIR
-    return _FAIR if column.diverged_at is None else _BAD
+    if column.diverged_at is not None:
+        return _BAD
+    return _FAIR if column.unjudged_at is None else _OPEN
 
 
 def _width() -> int:

@@ -21,10 +21,12 @@ from parity.report.table import csv_table
 from parity.report.text import json_text
 from parity.verdict.comparison import Comparison
 
-# All that a report may hold; a picture is there only where its figures are.
+# All that a report may hold; a picture is there only where its figures are, and one of the two
+# tables of rows.
 FILES = (
     "comparison.json",
     "blocks.csv",
+    "rows.csv",
     "taps.csv",
     "summary.md",
     "report.html",
@@ -77,8 +79,7 @@ class ReportFolder:
                 foreign = sorted(set(os.listdir(self._folder)) - set(FILES))
                 if foreign:
                     raise RequestError(
-                        f"--out {self._folder} holds other content ({foreign[0]!r}); "
-                        "name a new folder"
+                        f"{self._folder} holds other content ({foreign[0]!r}); name a new folder"
                     )
             self._made = [p for p in self._folder.parents if not p.exists()]
             self._folder.parent.mkdir(parents=True, exist_ok=True)
@@ -133,12 +134,17 @@ def write_files(
     with _uncollected():
         document = comparison.to_json()
         write("comparison.json", lambda: json_text(document) + "\n")
-        write("blocks.csv", lambda: csv_table(comparison))
+        write(_table_name(comparison), lambda: csv_table(comparison))
         write("taps.csv", lambda: comparison.to_frame().to_csv(index=False, lineterminator="\n"))
         stage("drawing pictures")
         pictures = draw_pictures(comparison, folder)
         write("summary.md", lambda: summary(comparison, pictures))
         write("report.html", lambda: write_page(comparison, document=document))
+
+
+def _table_name(comparison: Comparison) -> str:
+    """The table of rows has a name of its own where these are blocks."""
+    return "blocks.csv" if comparison.grouping.noun == "block" else "rows.csv"
 
 
 @contextlib.contextmanager
@@ -158,4 +164,4 @@ def _uncollected() -> Iterator[None]:
 
 def _unwritable(folder: Path, error: OSError) -> RequestError:
     reason = error.strerror or error
-    return RequestError(f"can't write the report to {folder}: {reason}; name another --out")
+    return RequestError(f"can't write the report to {folder}: {reason}; name another folder")

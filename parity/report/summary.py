@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from parity.report.facts import inputs, known, run_name
 from parity.report.inert import code, code_block, escaped
 from parity.report.plots import Pictures
-from parity.report.table import block_rows, markdown_table
+from parity.report.rows import axis_rows, table_rows
+from parity.report.table import markdown_table
 from parity.report.text import headline, verdict, verdict_lines, verified_line
 from parity.verdict.comparison import Comparison
 
 # A longer table is folded.
 _LONG = 30
+_INPUTS = 3
 _TITLES = {
-    "divergence": "Divergence by block",
-    "errors": "Error by block: free, local, gain",
+    "divergence": "Divergence by {noun}",
+    "errors": "Error by {noun}: free, local, gain",
     "ulp": "Elements by ULP distance",
     "quantiles": "Quantiles of errors to the oracle",
     "tokens": "Differences by token",
@@ -28,18 +31,32 @@ def summary(comparison: Comparison, pictures: Pictures | None = None) -> str:
     Args:
       pictures: those that stand beside the summary; None for none.
     """
-    parts: list[list[str]] = [
+    return _joined(
         [f"**{first_line(comparison)}**"],
         [escaped(verified_line(comparison)), "", _what(comparison)],
         _environment(comparison),
         code_block(verdict_lines(comparison), "text"),
         _listed("Not seen by this run:", comparison.blind_spots),
         _listed("Notes:", comparison.notes),
-        _pictures(pictures),
+        _pictures(comparison, pictures),
         _table(comparison),
         _command(comparison),
         _versions(comparison),
-    ]
+    )
+
+
+def in_short(comparison: Comparison) -> str:
+    """The verdict and the table alone, for a notebook."""
+    return _joined(
+        [f"**{first_line(comparison)}**"],
+        [escaped(verified_line(comparison))],
+        _environment(comparison),
+        code_block(verdict_lines(comparison), "text"),
+        _table(comparison),
+    )
+
+
+def _joined(*parts: Sequence[str]) -> str:
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
@@ -51,17 +68,19 @@ def first_line(comparison: Comparison) -> str:
 
 def _what(comparison: Comparison) -> str:
     """Model, input and reference, as far as the manifest has them."""
-    manifest = comparison.manifest
-    known = {name: value for name, value in manifest.items() if value not in (None, "")}
-    facts = [code(known["model"])] if "model" in known else []
-    if "blocks" in known:
-        facts.append(f"{escaped(known['blocks'])} blocks")
-    if "dtype" in known:
-        facts.append(escaped(known["dtype"]))
-    for name, words in (("tokens_shape", "tokens"), ("weights", ""), ("numerics", "numerics")):
-        if name in known:
-            facts.append(f"{words or name} {code(known[name])}")
-    against = f" against {code(known['reference'])}" if "reference" in known else ""
+    have = known(comparison.manifest)
+    name = run_name(comparison.manifest)
+    facts = [code(name)] if name else []
+    if "blocks" in have:
+        facts.append(f"{escaped(have['blocks'])} blocks")
+    if "dtype" in have:
+        facts.append(escaped(have["dtype"]))
+    for field, words in (("tokens_shape", "tokens"), ("weights", ""), ("numerics", "numerics")):
+        if field in have:
+            facts.append(f"{words or field} {code(have[field])}")
+    if called := inputs(comparison.manifest, _INPUTS):
+        facts.append(f"inputs {code('; '.join(called))}")
+    against = f" against {code(have['reference'])}" if "reference" in have else ""
     return f"run: {', '.join(facts) or 'a function'}{against}"
 
 
@@ -75,32 +94,32 @@ def _listed(heading: str, lines: Sequence[str]) -> list[str]:
     return [heading, "", *(f"- {escaped(line)}" for line in lines)] if lines else []
 
 
-def _pictures(pictures: Pictures | None) -> list[str]:
+def _pictures(comparison: Comparison, pictures: Pictures | None) -> list[str]:
     if pictures is None:
         return []
+    noun = axis_rows(comparison).noun
+    titles = {name: escaped(title.format(noun=noun)) for name, title in _TITLES.items()}
     lines = []
     if pictures.drawn:
         first = pictures.drawn[0]
-        lines.append(f"![{_TITLES[first]}]({first}.png)")
-    rest = [f"[{_TITLES[name]}]({name}.png)" for name in pictures.drawn[1:]]
+        lines.append(f"![{titles[first]}]({first}.png)")
+    rest = [f"[{titles[name]}]({name}.png)" for name in pictures.drawn[1:]]
     if rest:
         lines += ["", f"Also drawn: {'; '.join(rest)}."]
-    left_out = [f"{_TITLES[n]}: {escaped(why)}" for n, why in pictures.left_out.items()]
+    left_out = [f"{titles[n]}: {escaped(why)}" for n, why in pictures.left_out.items()]
     if left_out:
         lines += ["", f"Not drawn: {'; '.join(left_out)}."]
     return lines
 
 
 def _table(comparison: Comparison) -> list[str]:
-    header, rows = block_rows(comparison)
-    table = markdown_table(comparison)
-    what = "residual stream, block by block" if header[0] == "block" else "each tap"
-    title = f"Mismatched elements of {'the ' if header[0] == 'block' else ''}{what}"
-    if len(rows) <= _LONG:
+    shown, table = table_rows(comparison), markdown_table(comparison)
+    title = f"Mismatched elements by {escaped(shown.words)}"
+    if len(shown.rows) <= _LONG:
         return [f"{title}:", "", table]
     return [
         "<details>",
-        f"<summary>{title}: {len(rows)} rows</summary>",
+        f"<summary>{title}: {len(shown.rows)} rows</summary>",
         "",
         table,
         "",

@@ -11,8 +11,10 @@ from parity.report.inert import one_line
 from parity.report.table import WIDTH, csv_table, markdown_table, text_tables
 from parity.verdict.comparison import Column, Comparison
 from parity.verdict.status import brief
+from parity.verdict.taps import Status, TapDiff
 
 _NAMED_SKIPPED = 1
+_ALLOWED: Mapping[Status, str] = {"unjudged": "unjudged differences"}
 
 
 def render(comparison: Comparison, form: str, width: int = WIDTH) -> str:
@@ -47,8 +49,17 @@ def parts(
 
 def headline(comparison: Comparison) -> str:
     """The verdict on the column under test, in a few words."""
-    words = "Parity holds" if comparison.holds else "Parity does not hold"
-    return f"{words}, up to rounding" if comparison.holds and not comparison.exact else words
+    if comparison.holds:
+        allowed = [_ALLOWED.get(status, status) for status in sorted(comparison.allow)]
+        return f"Parity holds, up to {' and '.join(allowed)}" if allowed else "Parity holds"
+    return "Parity is not decided" if undecided(comparison) else "Parity does not hold"
+
+
+def undecided(comparison: Comparison) -> bool:
+    """Parity fails for nothing but differences that were not judged."""
+    ours = comparison.columns[0]
+    worse = ours.beyond(comparison.allow | {"unjudged"})
+    return not comparison.holds and worse is None and ours.compared > 0
 
 
 def json_text(document: Mapping[str, Any]) -> str:
@@ -92,7 +103,7 @@ def verdict_paragraphs(comparison: Comparison, width: int = WIDTH) -> list[list[
         head = name.ljust(pad)
         lines = [head] if len(head) > pad else []
         lines += _wrapped(verdict(column), width, " " * pad if lines else head, pad, 2)
-        for detail in details(column):
+        for detail in details(comparison, column):
             lines += _wrapped(detail, width, " " * pad, pad, 4)
         paragraphs.append(lines)
     return paragraphs
@@ -110,35 +121,43 @@ def _wrapped(text: str, width: int, head: str, pad: int, indent: int) -> list[st
 
 def verdict(column: Column) -> str:
     """One column in a few words: its worst status and where that begins."""
-    first, diverged = column.first_divergence, column.diverged_at
+    first, worst = column.first_divergence, decisive(column)
     if first is None and not column.compared:
         return f"nothing compared: 0 of {len(column.taps)} taps"
-    if first is None:
+    if first is None or worst is None:
         skipped = [tap.tap for tap in column.taps if tap.status == "not_compared"]
         if not skipped:
             return "IDENTICAL"
         more = ", …" if len(skipped) > _NAMED_SKIPPED else ""
         return f"IDENTICAL where compared; not: {skipped[0]}{more}"
-    if diverged is None:
+    if worst.status == "rounding":
         return f"ROUNDING from {first.tap}"
-    word = diverged.status.upper()
-    since = "" if diverged is first else f", bits differ from {first.tap}"
-    return f"{word} at {diverged.tap}{since}"
+    since = "" if worst is first else f", bits differ from {first.tap}"
+    open_ = 0 if worst.status == "unjudged" else sum(t.status == "unjudged" for t in column.taps)
+    more = f", and {open_} tap{'s are' if open_ > 1 else ' is'} unjudged" if open_ else ""
+    return f"{worst.status.upper()} at {worst.tap}{since}{more}"
 
 
-def details(column: Column) -> list[str]:
+def decisive(column: Column) -> TapDiff | None:
+    """The tap that a verdict names: the first of the worst status; None if none differs."""
+    return column.diverged_at or column.unjudged_at or column.first_divergence
+
+
+def details(comparison: Comparison, column: Column) -> list[str]:
     """What stands under a verdict: the reason at its tap, what was made where, what it does."""
-    tap = column.diverged_at or column.first_divergence
+    tap = decisive(column)
     if tap is None:
         return []
     lines = []
+    if column is comparison.columns[0] and column.unjudged_at and "unjudged" in comparison.allow:
+        lines.append("unjudged differences are allowed in this run")
     if tap.metrics is not None and (tap.stage is None or not tap.stage.metrics.mismatched):
         lines.append(brief(tap.metrics))
     if tap.reason:
         lines.append(tap.reason)
     made = [t for t in column.taps if t.stage is not None and t.stage.metrics.mismatched]
     if len(made) > 1:
-        kinds = dict.fromkeys(t.tap.split(".", 2)[-1] for t in made)
+        kinds = dict.fromkeys(comparison.grouping.kind(t.tap) for t in made)
         shown = ", ".join(list(kinds)[:3]) + (", …" if len(kinds) > 3 else "")
         lines.append(f"such errors are made at {len(made)} taps: {shown}")
     last = next((t for t in reversed(column.taps) if t.accuracy and t.accuracy.ratio), None)

@@ -6,8 +6,6 @@ A tapped function takes a keyword argument `tap` and passes named values through
         h = tap("hidden", jnp.tanh(x))
         return tap("out", h @ h.T)
 
-    trace = record_trace(f, x)
-
 As a command, `python -m parity.record` records a model into a folder.
 """
 
@@ -24,9 +22,8 @@ import jax
 import numpy as np
 
 from parity.errors import RequestError
-from parity.trace.frames import FrameSpec, MemorySink, Sink, Trace
+from parity.trace.frames import FrameSpec, Sink
 from parity.trace.ledger import LedgerError, OrderedDelivery, some
-from parity.trace.manifest import Manifest
 from parity.trace.tap import TappedFunction
 
 NumericsMode = Literal["default", "strict"]
@@ -180,24 +177,6 @@ def compile_recording(
         found = f"it has {some(recorder.seen)}" if recorder.seen else "it has none"
         raise RequestError(f"no tap of the function is selected; {found}")
     return Recording(recorder, lowered.compile())
-
-
-def record_trace(
-    fn: TappedFunction, *args: Any, taps: str = "*", numerics: NumericsMode = "default"
-) -> Trace:
-    """Every frame of one run of `fn(*args, tap=…)`, in memory.
-
-    Args:
-      taps: comma-separated glob patterns.
-
-    Raises:
-      RequestError: the function has no taps, or none is selected.
-      LedgerError: a frame is missing or doubled, or a name occurs twice.
-    """
-    sink = MemorySink()
-    recorder = TapRecorder(taps)
-    compile_recording(fn, *args, recorder=recorder, numerics=numerics).run(*args, sink=sink)
-    return sink.trace(Manifest(getattr(fn, "__name__", "function"), numerics=numerics))
 
 
 def run_untapped(fn: TappedFunction, *args: Any, numerics: NumericsMode = "default") -> jax.Array:

@@ -72,6 +72,8 @@ def mark(name: str, value: Any) -> jax.Array:
     """
     if not isinstance(value, jax.Array):
         try:
+            if isinstance(value, list | tuple):  # which would be joined in an array
+                raise TypeError
             value = jnp.asarray(value)
         except (TypeError, ValueError):
             raise RequestError(
@@ -99,15 +101,16 @@ class InjectingTap:
     """Shows `tap` the computed value and passes on the one of that name in `values`, if any.
 
     Attributes:
+      shown: the tap that sees what is computed.
       values: for whoever evaluates a loop, in which many frames are made at one place.
     """
 
     def __init__(self, tap: Tap, values: Mapping[str, jax.Array]) -> None:
-        self._tap = tap
+        self.shown = tap
         self.values = values
 
     def __call__(self, name: str, value: jax.Array) -> jax.Array:
-        value = self._tap(name, value)
+        value = self.shown(name, value)
         given = self.values.get(name)
         # Another shape is a difference of its own; the function goes on with what it has.
         if given is None or given.shape != value.shape:
@@ -155,3 +158,43 @@ def marks_of(eqn: core.JaxprEqn) -> Iterator[str]:
     elif not eqn.params.get("differentiated", False):
         for inner in core.jaxprs_in_params(eqn.params):
             yield from marks(inner)
+
+
+def renamed(tap: Tap, rename: Callable[[str], str]) -> Tap:
+    """A tap for a function of other names: it is called under those that `rename` gives.
+
+    What a tap can do beside being called stays possible: values are found under the new names.
+    """
+    if isinstance(tap, InjectingTap):
+        return InjectingTap(_Renamed(tap.shown, rename), _RenamedValues(tap.values, rename))
+    return _Renamed(tap, rename)
+
+
+class _Renamed:
+    def __init__(self, tap: Tap, rename: Callable[[str], str]) -> None:
+        self._tap = tap
+        self._rename = rename
+
+    def __call__(self, name: str, value: jax.Array) -> jax.Array:
+        return self._tap(self._rename(name), value)
+
+    def require(self, condition: jax.Array, message: str) -> None:
+        if isinstance(self._tap, Requiring):
+            self._tap.require(condition, message)
+
+
+class _RenamedValues(Mapping[str, jax.Array]):
+    """Values under a function's own names, each found under its new one."""
+
+    def __init__(self, values: Mapping[str, jax.Array], rename: Callable[[str], str]) -> None:
+        self._values = values
+        self._rename = rename
+
+    def __getitem__(self, name: str) -> jax.Array:
+        return self._values[self._rename(name)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)

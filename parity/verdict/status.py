@@ -105,8 +105,8 @@ def _inherited(tap: TapDiff, origin: dict[Status, str], status: Status) -> str:
     if status in origin:
         return f"inherited from {origin[status]}; {nothing}"
     return (
-        f"{nothing}, nor at any tap before: it comes of what is compiled together, "
-        "which --numerics strict would show"
+        f"{nothing}, nor at any tap before: it comes of what is compiled together, which "
+        "--numerics strict would show, or the pieces aren't what ran"
     )
 
 

@@ -33,8 +33,8 @@ CONFIG = dataclasses.replace(
     layer_kinds=("local", "global"),
     global_rope=Rope(1_000_000, 8.0),
 )
-# Of each list the suite takes every sixth; `-m ''` takes all.
-SIXTH = 6
+# Of each list the suite takes every third; `-m ''` takes all.
+THIRD = 3
 LINES: dict[str, str] = {}
 RANKS: dict[str, int | None] = {}
 FOUND: dict[str, list[bool]] = {}
@@ -43,7 +43,7 @@ FOUND: dict[str, list[bool]] = {}
 def sampled(cases: Sequence[Any], names: Iterable[str]) -> list[Any]:
     """The parameters of a test, marked for the suite or for `matrix`."""
     return [
-        pytest.param(case, id=name, marks=[pytest.mark.matrix] if i % SIXTH else [])
+        pytest.param(case, id=name, marks=[pytest.mark.matrix] if i % THIRD else [])
         for i, (case, name) in enumerate(zip(cases, names, strict=True))
     ]
 

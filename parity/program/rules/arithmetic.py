@@ -57,10 +57,11 @@ def _power(op: Operation) -> Any:
     x, y = op.inputs
     size = jnp.abs(op.value)
     error = _POWER * op.rounding
-    if x.error is not None:
-        error = error + size * jnp.abs(y.value / x.value) * x.bound
-    if y.error is not None:
-        error = error + size * jnp.abs(jnp.log(jnp.abs(x.value))) * y.bound
+    slopes = y.value / x.value, jnp.log(jnp.abs(x.value))
+    for slope, moved in zip(slopes, op.inputs, strict=True):
+        if moved.error is not None:  # a slope may be infinite at an exact value
+            change = size * jnp.abs(slope) * moved.bound
+            error = error + jnp.where(moved.bound == 0, 0, change)
     return error
 
 

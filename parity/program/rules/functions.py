@@ -3,8 +3,8 @@
 To first order the error is |f'(x)| E(x) and what the library's approximation of f adds. How much
 that is, in roundings of the result, was measured on XLA's CPU kernels in float32 and float64
 against double precision (SciPy's); each figure here is at least that. Libraries compute narrower
-dtypes in float32 and round once. Some compute f of an argument that was rounded on the way, exp2
-as exp(x ln 2) for one: those have the error that one more rounding of x would make.
+dtypes in float32 and round once. Some compute f of an argument that was rounded on the way: those
+have the error that so many more roundings of x would make.
 
 Where f never decreases (or never increases) as x grows, f(x - E) and f(x + E) are the extremes,
 which holds beyond first order and where f jumps.
@@ -37,11 +37,13 @@ class _Kernel:
       roundings: of the result, in the dtypes up to float32.
       in_float64: the same in float64.
       argument: roundings of the argument on the way.
+      written: these are to the operation's own dtype, however narrow.
     """
 
     roundings: float = _APPROXIMATED
     in_float64: float = _COARSE
     argument: float = 0.0
+    written: bool = False
 
     def error(self, op: Operation) -> Any:
         if op.unit < roundoff("float32"):
@@ -54,7 +56,8 @@ class _Kernel:
         error = op.inputs[0].error
         if not self.argument:
             return error
-        inside = self.argument * min(op.unit, roundoff("float32")) * jnp.abs(op.inputs[0].value)
+        unit = op.unit if self.written else min(op.unit, roundoff("float32"))
+        inside = self.argument * unit * jnp.abs(op.inputs[0].value)
         return inside if error is None else error + inside
 
 
@@ -111,8 +114,8 @@ _SMOOTH: dict[str, tuple[Callable[[Any, Any], Any], _Kernel]] = {
     "tanh": (lambda _, y: 1 - y**2, _MORE),
     "logistic": (lambda _, y: y * (1 - y), _FEW),
     "erf": (lambda x, _: _gaussian(x), _MORE),
-    # exp(-x²) with the square rounded
-    "erfc": (lambda x, _: _gaussian(x), _Kernel(argument=1.0)),
+    # exp(-x²) with the square rounded, or 1 - erf(x)
+    "erfc": (lambda x, _: _gaussian(x), _Kernel(argument=4.0)),
     "sin": (lambda x, _: jnp.cos(x), _FEW),
     "cos": (lambda x, _: jnp.sin(x), _FEW),
     "tan": (lambda _, y: 1 + y**2, _FEW),
@@ -125,10 +128,11 @@ _EVERYWHERE = (-math.inf, math.inf)
 # how libraries make f, and where it is defined
 _MONOTONE: dict[str, tuple[_Kernel, tuple[float, float]]] = {
     "expm1": (_MORE, _EVERYWHERE),
-    "exp2": (_Kernel(argument=1.0), _EVERYWHERE),
+    # JAX writes exp(x ln 2), with ln 2 and the product rounded.
+    "exp2": (_Kernel(argument=2.0, written=True), _EVERYWHERE),
     "sqrt": (_ONCE, (0.0, math.inf)),
     "cbrt": (_FEW, _EVERYWHERE),
-    "sinh": (_Kernel(argument=1.0), _EVERYWHERE),
+    "sinh": (_Kernel(_COARSE, argument=1.0), _EVERYWHERE),
     "asinh": (_FEW, _EVERYWHERE),
     "acosh": (_MORE, (1.0, math.inf)),
     "atanh": (_Kernel(in_float64=_COARSE_IN_FLOAT64), (-1.0, 1.0)),
@@ -136,7 +140,7 @@ _MONOTONE: dict[str, tuple[_Kernel, tuple[float, float]]] = {
     "acos": (_FEW, (-1.0, 1.0)),
     "atan": (_FEW, _EVERYWHERE),
     # 1 - x² with the square rounded
-    "erf_inv": (_Kernel(_COARSE, argument=1.0), (-1.0, 1.0)),
+    "erf_inv": (_Kernel(_COARSE, in_float64=64.0, argument=1.0), (-1.0, 1.0)),
     **dict.fromkeys(("floor", "ceil", "round", "sign"), (_NOT_ROUNDED, _EVERYWHERE)),
 }
 

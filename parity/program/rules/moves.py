@@ -12,11 +12,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from parity.program.bounded import Operation, any_uncertain, between
+from parity.trace.tap import tap_p
 
 _MOVES = (
     *("broadcast_in_dim", "reshape", "transpose", "squeeze", "expand_dims", "slice", "rev", "pad"),
     *("concatenate", "split", "stack", "unstack", "tile", "copy", "stop_gradient", "name"),
-    *("optimization_barrier", "device_put", "sharding_constraint", "reshard"),
+    *("optimization_barrier", "device_put", "sharding_constraint", "reshard", tap_p.name),
 )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from parity.program.bounded import Operation, between
+from parity.program.bounded import Operation, any_uncertain, between
 
 # Reaching exactly an inexact neighbour is reaching it.
 _BEYOND = 1 + 2.0**-20
@@ -30,7 +30,7 @@ def _monotone(op: Operation) -> Any:
     return between(op.value, low, high)
 
 
-def _certain(keys: Any, errors: Any, axis: int, *, ties: bool) -> Any:
+def _certain(keys: Any, errors: Any, axis: int, *, ties: Any) -> Any:
     """Which of the keys, in ascending order along `axis`, can stand nowhere else.
 
     Args:
@@ -40,9 +40,8 @@ def _certain(keys: Any, errors: Any, axis: int, *, ties: bool) -> Any:
     low, high = keys - reach, keys + reach
     before = _shifted(jax.lax.cummax(high, axis=axis), axis, -jnp.inf, after=False)
     after = _shifted(jax.lax.cummin(low, axis=axis, reverse=True), axis, jnp.inf, after=True)
-    if ties:
-        return (before <= low) & (after >= high)
-    return (before < low) & (after > high)
+    apart = (before < low) & (after > high)
+    return apart | (ties & (before <= low) & (after >= high))
 
 
 def _shifted(x: Any, axis: int, fill: float, *, after: bool) -> Any:
@@ -58,10 +57,10 @@ def _sort(op: Operation) -> Sequence[Any]:
     reals, bounds = op.reals, op.bounds
     sort = [*(x.value for x in op.inputs), *bounds]
     moved = jax.lax.sort(sort, dimension=axis, is_stable=stable, num_keys=count)[len(reals) :]
-    inexact = [x.error is not None for x in op.inputs[:count]]
-    if not any(inexact):
+    if all(x.error is None for x in op.inputs[:count]):
         return moved
-    ties = stable and not any(inexact[1:])
+    # Equal first keys are told apart by the others.
+    ties = jnp.asarray(stable) & ~any_uncertain(op.inputs[1:count])
     keys = op.values[0].astype(op.wide)
     certain = _certain(keys, moved[0], axis, ties=ties)
     errors = []
@@ -82,7 +81,7 @@ def _largest(op: Operation) -> Sequence[Any]:
     count, axis = op.params["k"], op.params["axis"]
     low, high = (op.on(end) for end in (x - e, x + e))
     keys, errors = jax.lax.sort((-x, e), dimension=axis, num_keys=1)
-    certain = _certain(keys, errors, axis, ties=True)
+    certain = _certain(keys, errors, axis, ties=jnp.asarray(True))
     certain = jax.lax.slice_in_dim(certain, 0, count, axis=axis)
     places = op.values[1].astype(op.wide)
     any_other = jnp.maximum(places, x.shape[axis] - 1 - places)

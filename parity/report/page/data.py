@@ -6,6 +6,7 @@ the page unpacks when a tap of theirs is opened.
 
 from __future__ import annotations
 
+import collections
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from parity.report.inert import one_line
 
 # Taps per piece of profiles: small enough to be unpacked between two frames.
 PIECE = 64
-_WORDS = ("index", "tap", "block", "status", "reason", "profile", "max_abs_at")
+_WORDS = ("index", "tap", "block", "row", "kind", "status", "reason", "profile", "max_abs_at")
 # Shown as they are: of these, every digit counts.
 _EXACT = ("reference_at_max", "ours_at_max")
 _DIGITS = 6
@@ -41,12 +42,10 @@ def page_data(
 ) -> PageData:
     """Args: causes: by column, what explains its differences, as `explained` makes it."""
     names, statuses, reasons = _Numbers(), _Numbers(), _Numbers()
-    blocks: dict[int, int | None] = {}
     columns, pieces = [], []
     for column in document["columns"]:
         rows = column["taps"]
         taps = [names[row["tap"]] for row in rows]
-        blocks |= {tap: row["block"] for tap, row in zip(taps, rows, strict=True)}
         figures = [key for key in rows[0] if key not in _WORDS] if rows else []
         columns.append(
             {
@@ -64,12 +63,41 @@ def page_data(
     overview = {
         "piece": PIECE,
         "taps": [one_line(name) for name in names.values],
-        "blocks": [blocks[tap] for tap in range(len(names.values))],
+        **_map(document),
         "statuses": statuses.values,
         "reasons": [one_line(reason) for reason in reasons.values],
         "columns": columns,
     }
     return PageData(overview, pieces)
+
+
+def _map(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows and columns of the map, and for each tap its place there as numbers of both.
+
+    A tap that is alone in its row has no place.
+    """
+    taps = {tap["tap"]: tap for column in document["columns"] for tap in column["taps"]}
+    together = collections.Counter(tap["row"] for tap in taps.values())
+    rows, kinds = _Numbers(), _Numbers()
+    places: list[tuple[int, int] | None] = []
+    taken: set[tuple[str, str]] = set()
+    for name, tap in taps.items():
+        row, kind = tap["row"], tap["kind"]
+        if kind == name:
+            if together[row] == 1:
+                places.append(None)
+                continue
+            kind = ""
+        if (row, kind) in taken:  # two ways to write one name
+            kind = name
+        taken.add((row, kind))
+        places.append((rows[row], kinds[kind]))
+    return {
+        "noun": one_line(document["rows"]),
+        "rows": [one_line(row) for row in rows.values],
+        "kinds": [one_line(kind) or "itself" for kind in kinds.values],
+        "places": places,
+    }
 
 
 class _Numbers:

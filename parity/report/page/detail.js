@@ -21,7 +21,7 @@ const MORE = [
   ["made here, mismatched", "local_mismatched", shownNumber],
   ["made here, largest, ULP", "local_max_ulp", shownNumber],
   ["inherited, relative L2", "inherited_rel_l2", shownNumber],
-  ["gain over the block", "gain", shownNumber],
+  ["gain over its row", "gain", shownNumber],
   ["made at this tap, mismatched", "stage_mismatched", shownNumber],
   ["share of the rounding bound", "stage_bound_share", shownNumber],
   ["formulas apart, in bounds", "stage_formula_share", shownNumber],
@@ -66,7 +66,8 @@ async function drawDetail(number, tap) {
 function steps(column, row) {
   const nav = element("nav");
   nav.setAttribute("aria-label", "Neighbouring taps in execution order");
-  const back = element("button", "map", { type: "button", className: "to-map", title: "back to the heat map" });
+  const [word, where] = heat.rows.length ? ["map", "the heat map"] : ["taps", "the taps"];
+  const back = element("button", word, { type: "button", className: "to-map", title: `back to ${where}` });
   back.addEventListener("click", () => byId("map").scrollIntoView());
   nav.append(back);
   for (const [label, words, next] of [["←", "the tap before", row - 1], ["→", "the next tap", row + 1]]) {

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 from urllib.parse import quote
 
+from parity.report.facts import inputs, known
 from parity.report.inert import one_line
-from parity.report.text import details, headline, verdict, verified_line
+from parity.report.text import decisive, details, headline, undecided, verdict, verified_line
 from parity.verdict.comparison import Column, Comparison
-from parity.verdict.taps import COMPARED, TapDiff
+from parity.verdict.taps import COMPARED, Status, TapDiff
 
-_FACTS = ("model", "blocks", "dtype", "tokens_shape", "numerics", "backend", "weights", "reference")
+# field of the manifest -> its name on the page
+_FACTS = {
+    "model": "model",
+    "source": "ours",
+    "blocks": "blocks",
+    "dtype": "dtype",
+    "tokens_shape": "tokens",
+    "numerics": "numerics",
+    "backend": "backend",
+    "weights": "weights",
+    "reference": "reference",
+}
 _WORST = 6
-_RANK = {"nonfinite": 3, "shape": 3, "dtype": 3, "missing": 3, "diverged": 2, "rounding": 1}
+_INPUTS = 12
+_RANK: Mapping[Status, int] = {
+    "nonfinite": 4,
+    "shape": 4,
+    "dtype": 4,
+    "missing": 4,
+    "diverged": 3,
+    "unjudged": 2,
+    "rounding": 1,
+}
 
 
 def _text(value: object) -> str:
@@ -23,17 +44,14 @@ def _text(value: object) -> str:
 
 def head(comparison: Comparison) -> str:
     """Verdict, verified fraction, a verdict per column, and what the run was."""
-    manifest = comparison.manifest
-    facts = [(name, _fact(manifest.get(name))) for name in _FACTS if manifest.get(name) is not None]
-    versions = ", ".join(f"{name} {v}" for name, v in manifest.get("versions", {}).items())
-    facts += [("versions", versions)] if versions else []
-    held = "holds" if comparison.holds else "fails"
+    facts = _facts(comparison.manifest)
+    held = "holds" if comparison.holds else "open" if undecided(comparison) else "fails"
     return "\n".join(
         [
             f'<h1 class="{held}">{_text(headline(comparison))}</h1>',
             f'<p class="verified">{_text(verified_line(comparison))}</p>',
             '<ul class="verdicts">',
-            *map(_verdict, comparison.columns),
+            *(_verdict(comparison, column) for column in comparison.columns),
             "</ul>",
             _list("Differs between the sides", comparison.environment),
             _list("Not seen by this run", comparison.blind_spots),
@@ -64,14 +82,23 @@ def worst_taps(comparison: Comparison) -> str:
     )
 
 
-def _verdict(column: Column) -> str:
-    worst = column.diverged_at or column.first_divergence
+def _verdict(comparison: Comparison, column: Column) -> str:
+    worst = decisive(column)
     kind = worst.status if worst else "identical" if column.compared else "not_compared"
-    lines = "".join(f"<span>{_text(line)}</span>" for line in details(column))
+    lines = "".join(f"<span>{_text(line)}</span>" for line in details(comparison, column))
     return (
         f'<li><b>{_text(column.name)}</b> <span class="badge {kind}">{_text(verdict(column))}'
         f"</span>{lines}</li>"
     )
+
+
+def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was run, as names and values."""
+    have = known(manifest)
+    facts = [(name, _fact(have[field])) for field, name in _FACTS.items() if field in have]
+    versions = ", ".join(f"{name} {v}" for name, v in have.get("versions", {}).items())
+    rest = [("inputs", "; ".join(inputs(manifest, _INPUTS))), ("versions", versions)]
+    return [*facts, *(fact for fact in rest if fact[1])]
 
 
 def _list(heading: str, lines: Sequence[str]) -> str:
@@ -95,7 +122,7 @@ def _differs(tap: TapDiff) -> bool:
 
 def _worst(column: Column) -> list[TapDiff]:
     """Where the column departs, then the worst of the others."""
-    first = column.diverged_at or column.first_divergence
+    first = decisive(column)
     others = [tap for tap in column.taps if _differs(tap) and tap is not first]
     ranked = sorted(others, key=_severity, reverse=True)
     return ([first] if first else []) + ranked[: _WORST - 1]

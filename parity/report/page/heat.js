@@ -1,14 +1,20 @@
-// The heat map: a row per block, a column per tap of a block; other taps are buttons around it.
+// The heat map: the rows of the model, a column per kind of tap; taps that are alone in their row
+// are buttons around it.
+
+// Colours beside plain ones: patterns of page.css, which greyscale and any eye tell apart.
+const HATCHED = null;
+const STRIPED = "#f4d160";
 
 const STATUSES = {
   identical: ["=", "#e6efe9", "identical: every bit"],
   rounding: ["≈", "#93c1de", "rounding explains it"],
+  unjudged: ["?", STRIPED, "not judged: nothing decides why it differs"],
   diverged: ["≠", "#c8452f", "diverged"],
   nonfinite: ["∞", "#431a63", "Inf or NaN"],
   shape: ["S", "#6f6480", "other shape"],
   dtype: ["T", "#6f6480", "other dtype"],
   missing: ["M", "#6f6480", "missing in this column"],
-  not_compared: ["", null, "not compared"],
+  not_compared: ["", HATCHED, "not compared"],
 };
 const ABSENT = "#ffffff";
 // A tap that differs although the figure is 0 there, as the local error of what is inherited.
@@ -29,32 +35,32 @@ const FIGURES = {
   stage_ratio: ["ratio to the oracle, made here", "stage_oracle_ratio", briefly, "The same for what is made at this tap alone."],
 };
 const NO_TAP = { text: "", colour: ABSENT, words: "no such tap" };
-// Pixels for the numbers of the blocks, as in page.css.
-const BLOCK_WIDTH = 34;
-const VALUED = new Set(["rounding", "diverged", "nonfinite"]);
+// Pixels: of labels of rows, the least as in page.css, and of a cell.
+const LABELS = { least: 34, most: 190, letter: 6.6 };
+const NARROWEST = 13;
+const VALUED = new Set(["rounding", "unjudged", "diverged", "nonfinite"]);
 
-const heat = { blocks: [], kinds: [], cellOf: new Map(), tapAt: [], before: [], after: [] };
+const heat = { rows: [], kinds: [], cellOf: new Map(), tapAt: [], before: [], after: [] };
 
 function layOut() {
-  const { taps, blocks } = store.overview;
-  const kinds = new Map();
-  const rows = [...new Set(blocks.filter((block) => block !== null))].sort((a, b) => a - b);
-  const rowOf = new Map(rows.map((block, i) => [block, i]));
-  taps.forEach((name, tap) => {
-    if (blocks[tap] === null) {
-      // Values are data: an object's own keys can't be trusted with names, so a Map is used.
+  const { rows, kinds, places } = store.overview;
+  heat.rows = rows;
+  heat.kinds = kinds;
+  heat.tapAt = rows.map(() => new Array(kinds.length).fill(null));
+  places.forEach((place, tap) => {
+    if (place === null) {
       (heat.cellOf.size ? heat.after : heat.before).push(tap);
       return;
     }
-    const kind = name.slice(name.indexOf(".", "blocks.".length) + 1);
-    if (!kinds.has(kind)) kinds.set(kind, kinds.size);
-    heat.cellOf.set(tap, [rowOf.get(blocks[tap]), kinds.get(kind)]);
+    // Values are data: an object's own keys can't be trusted with names, so a Map is used.
+    heat.cellOf.set(tap, place);
+    heat.tapAt[place[0]][place[1]] = tap;
   });
-  heat.blocks = rows;
-  heat.kinds = [...kinds.keys()];
-  heat.tapAt = rows.map(() => new Array(heat.kinds.length).fill(null));
-  for (const [tap, [row, kind]] of heat.cellOf) heat.tapAt[row][kind] = tap;
 }
+
+// `block 3`, but a label that is no number alone.
+const nameOfRow = (i) =>
+  /^[0-9]+$/.test(heat.rows[i]) ? `${store.overview.noun} ${heat.rows[i]}` : endOf(heat.rows[i], 60);
 
 // The scale is the same for all columns, so that switching shows which is worse. `place` gives the
 // share of it at which a value lies.
@@ -89,7 +95,7 @@ function cellOf(column, tap, figure, scale) {
   const [, key, shown] = FIGURES[figure];
   if (!key || !VALUED.has(status)) return { text: glyph, colour, words };
   const value = valueOf(column, row, key);
-  if (value === null) return { text: "?", colour: ABSENT, words: `${words}; not measured` };
+  if (value === null) return { text: "·", colour: ABSENT, words: `${words}; not measured` };
   if (value === 0) return { text: "0", colour: ZERO, words: `0, ${words}` };
   const place = Math.min(1, Math.max(0, scale.place(value)));
   return { text: shown(value), place, words: `${shown(value)}, ${words}` };
@@ -113,8 +119,9 @@ const isDark = (colour) => {
 // Text and colours of an element that shows a cell.
 function paint(box, { text, colour, place }) {
   box.textContent = text;
-  box.classList.toggle("hatched", colour === null);
-  if (colour === null) return;
+  box.classList.toggle("hatched", colour === HATCHED);
+  box.classList.toggle("striped", colour === STRIPED && place === undefined);
+  if (colour === HATCHED) return;
   const shown = place === undefined ? colour : rampColour(place);
   box.style.background = shown;
   box.style.color = isDark(shown) ? "#fff" : "#1b1f27";
@@ -126,35 +133,50 @@ function drawHeat(column, figure, selected, { width = byId("heat").clientWidth, 
   drawLegend(column, figure, scale);
   drawChips(byId("outside-before"), heat.before, column, figure, scale);
   drawChips(byId("outside-after"), heat.after, column, figure, scale);
-  byId("heat").hidden = !heat.blocks.length;
-  if (heat.blocks.length) drawCells(column, figure, scale, width, tallest);
+  if (heat.rows.length) drawCells(column, figure, scale, width, tallest);
   outlineSelected(selected);
 }
 
 function drawCells(column, figure, scale, width, tallest) {
-  const cellWidth = (width - BLOCK_WIDTH) / heat.kinds.length;
-  const height = Math.max(13, Math.min(tallest, 700 / heat.blocks.length));
+  const labels = widthOfLabels(width);
+  const cellWidth = Math.max(NARROWEST, (width - labels) / heat.kinds.length);
+  const height = Math.max(13, Math.min(tallest, 700 / heat.rows.length));
   const size = Math.min(11, height - 4);
   const fits = (text) => Array.from(text).length * size * 0.6 < cellWidth - 2;
-  byId("heat").style.font = `${size}px/${height - 1}px system-ui, sans-serif`;
+  const box = byId("heat");
+  box.style.font = `${size}px/${height - 1}px system-ui, sans-serif`;
+  box.style.minWidth = `${labels + NARROWEST * heat.kinds.length}px`;
+  const corner = box.tHead.rows[0].cells[0];
+  corner.style.width = `${labels}px`;
+  corner.textContent = endOf(store.overview.noun, Math.floor(labels / LABELS.letter));
   const rows = heat.tapAt.map((taps, i) => {
     const row = element("tr");
-    row.append(element("th", String(heat.blocks[i]), { scope: "row" }));
+    const label = endOf(heat.rows[i], Math.floor(labels / LABELS.letter));
+    row.append(element("th", label, { scope: "row", title: heat.rows[i] }));
     taps.forEach((tap, k) => {
       const cell = tap === null ? NO_TAP : cellOf(column, tap, figure, scale);
       const box = element("td", undefined, { id: `cell-${i}-${k}` });
       paint(box, { ...cell, text: fits(cell.text) ? cell.text : "" });
-      box.setAttribute("aria-label", `block ${heat.blocks[i]}, ${shortened(heat.kinds[k], 60)}: ${cell.words}`);
+      box.setAttribute("aria-label", `${nameOfRow(i)}, ${shortened(heat.kinds[k], 60)}: ${cell.words}`);
       if (tap !== null) box.dataset.tap = tap;
       row.append(box);
     });
     return row;
   });
-  byId("heat").tBodies[0].replaceChildren(...rows);
+  box.tBodies[0].replaceChildren(...rows);
 }
 
-// Names of the taps of a block, which stay as they are.
+// As much as they need, within a third of the map.
+function widthOfLabels(width) {
+  const longest = Math.max(...[store.overview.noun, ...heat.rows].map((label) => Array.from(label).length));
+  return Math.round(Math.min(Math.max(LABELS.least, LABELS.letter * longest + 8), LABELS.most, width / 3));
+}
+
+// What stays as it is: kinds of taps, and what the map says of itself.
 function drawKinds() {
+  byId("heat").hidden = false;
+  byId("heat").setAttribute("aria-label",
+    `Heat map, ${store.overview.noun} by taps. Arrow keys choose a tap; its figures follow below.`);
   byId("heat").tHead.rows[0].append(...heat.kinds.map((kind) => {
     const head = element("th", undefined, { scope: "col", title: kind });
     head.append(element("span", shortened(kind, 22)));
@@ -170,6 +192,10 @@ function outlineSelected(selected) {
   const cell = byId(`cell-${(heat.cellOf.get(selected) ?? []).join("-")}`);
   cell?.setAttribute("aria-selected", "true");
   byId("heat").setAttribute("aria-activedescendant", cell?.id ?? "");
+  // Of a map that is wider than its place, the part with the cell.
+  const pane = byId("heat").parentElement;
+  const at = cell ? cell.offsetLeft - pane.scrollLeft : 0;
+  if (at < 0 || at > pane.clientWidth - NARROWEST) pane.scrollLeft += at - pane.clientWidth / 2;
 }
 
 const CHIPS = 200;

@@ -2,7 +2,7 @@
 
 const chosen = { column: 0, tap: 0, figure: "status" };
 
-// Pixels: between the margins of a sheet, and so that 20 blocks fit below the head.
+// Pixels: between the margins of a sheet, and so that 20 rows fit below the head.
 const PAPER = { width: 660, tallest: 17 };
 
 const hashOf = (column, tap) =>
@@ -72,8 +72,11 @@ function setUpControls() {
 }
 
 function setUpHeat() {
-  if (!heat.blocks.length) return;
   const box = byId("heat");
+  if (!heat.rows.length) {
+    byId("how").textContent = "Click a tap to open it.";
+    return;
+  }
   drawKinds();
   box.addEventListener("click", (event) => {
     const tap = event.target.closest("td")?.dataset.tap;

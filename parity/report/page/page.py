@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from parity.explain.document import explained
+from parity.report.facts import run_name
 from parity.report.inert import one_line
 from parity.report.page.data import PageData, page_data
 from parity.report.page.head import head, worst_taps
@@ -43,7 +44,7 @@ def write_page(
     script = "".join(_asset(name) for name in _SCRIPTS)
     script = f'"use strict";\n(() => {{\n{script}}})();\n'
     library, library_packed = _library()
-    name = one_line(comparison.manifest.get("model", "comparison"))
+    name = one_line(run_name(comparison.manifest) or "comparison")
     return string.Template(_asset("page.html")).substitute(
         title=escape(f"{headline(comparison)}: {name}"),
         policy=_policy(script, library),

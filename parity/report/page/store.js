@@ -54,6 +54,12 @@ const shortened = (text, width) => {
   return letters.length > width ? letters.slice(0, width - 1).join("") + "…" : text;
 };
 
+// Of a name whose beginning others have too.
+const endOf = (text, width) => {
+  const letters = Array.from(text);
+  return letters.length > width ? `…${letters.slice(1 - width).join("")}` : text;
+};
+
 function shownNumber(value, digits = 3) {
   if (value === null || value === undefined) return "–";
   if (value === 0) return "0";

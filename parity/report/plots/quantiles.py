@@ -29,7 +29,7 @@ def draw(comparison: Comparison) -> Figure | str:
         if (found := {n: errors for n, column in columns if (errors := errors_of(column))})
     ]
     if not wanted:
-        return "no error was measured against an oracle (--oracle)"
+        return "no error was measured against an oracle"
     figure = new_figure(2.6)
     panels = figure.subplots(1, len(wanted), squeeze=False)[0]
     for axes, (title, found) in zip(panels, wanted, strict=True):

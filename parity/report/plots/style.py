@@ -6,20 +6,27 @@ Figures are made here and not by pyplot: nothing is global, and no display is as
 from __future__ import annotations
 
 import contextlib
+import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from parity.report.facts import run_name
+from parity.report.labels import shortened
+from parity.report.plots.points import RowAxis
 from parity.verdict.comparison import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 WIDTH = 3.4  # inches: a column of a paper
 _DPI = 300
 _LONGEST = 26
+# Letters of a label on an axis, labels on end that fit side by side, letters that do so lying.
+_TICK, _UPRIGHT, _SIDE_BY_SIDE = 22, 26, 52
 # From dark to light and back, so that neighbours differ in greyscale, by marker and by dash too.
 _LINES = [
     ("#000000", "o", "-"),
@@ -124,14 +131,14 @@ def shown(name: str, longest: int = _LONGEST) -> str:
 def set_title(figure: Figure, comparison: Comparison, what: str) -> None:
     """What is shown, and below it of which run."""
     manifest = comparison.manifest
-    facts = [manifest.get("model"), manifest.get("dtype")]
+    facts = [run_name(manifest), manifest.get("dtype")]
     if manifest.get("tokens_shape"):
         facts.append(f"tokens {manifest['tokens_shape']}")
     if manifest.get("reference"):
         facts.append(f"against {manifest['reference']}")
     run = ", ".join(str(fact) for fact in facts if fact)
-    lines = [shown(line, 80) for line in textwrap.wrap(run, 62)[:2]]
-    figure.suptitle("\n".join([what, *lines]), fontsize=7)
+    lines = [*textwrap.wrap(what, 66)[:2], *textwrap.wrap(run, 62)[:2]]
+    figure.suptitle("\n".join(shown(line, 80) for line in lines), fontsize=7)
 
 
 def add_legend(figure: Figure, axes: Axes, *, columns: int = 2) -> None:
@@ -151,11 +158,27 @@ def add_legend(figure: Figure, axes: Axes, *, columns: int = 2) -> None:
     )
 
 
-def block_axis(axes: Axes, blocks: Sequence[int]) -> None:
-    """The x axis counts blocks."""
+def row_ticks(axis: Axis, rows: RowAxis, most: int, longest: int = _TICK) -> None:
+    """Ticks at rows: numbers, or labels of so many letters; of more labels, every n-th."""
+    from matplotlib.axis import XAxis
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_xlabel("block")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if blocks:
-        axes.set_xlim(min(blocks) - 0.5, max(blocks) + 0.5)
+    if rows.start is not None:
+        axis.set_major_locator(MaxNLocator(10 if isinstance(axis, XAxis) else 5, integer=True))
+        return
+    every = max(1, math.ceil(len(rows.labels) / most))
+    labels = [shown(label, longest) for label in shortened(rows.labels, longest)]
+    axis.set_ticks(list(range(rows.first, rows.last + 1, every)), labels[::every])
+
+
+def upright(rows: RowAxis) -> bool:
+    """Labels of rows are too long to stand side by side under an axis."""
+    return rows.start is None and sum(min(len(x), _TICK) + 2 for x in rows.labels) > _SIDE_BY_SIDE
+
+
+def under(axes: Axes, rows: RowAxis) -> None:
+    """The x axis has a place for each row."""
+    axes.set_xlabel(shown(rows.shown.noun))
+    row_ticks(axes.xaxis, rows, _UPRIGHT)
+    axes.tick_params(axis="x", labelrotation=90 if upright(rows) else 0)
+    axes.set_xlim(rows.first - 0.5, rows.last + 0.5)

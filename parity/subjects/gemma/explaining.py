@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jaxformer.config import NUMERICS_CHOICES, NUMERICS_PROFILES, Numerics
+from jaxformer.numerics import NUMERICS_CHOICES, NUMERICS_PROFILES, Numerics
 from parity.explain.explanation import Explanation
 from parity.explain.regions import Choices, explain_regions
 from parity.program.stages import Stage

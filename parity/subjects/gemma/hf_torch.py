@@ -1,7 +1,7 @@
-"""transformers on torch as a source: on a Hugging Face folder, in a process of its own.
+"""transformers on torch as a side: on a Hugging Face folder, in a process of its own.
 
-Neither torch nor transformers is imported here: `parity.sources.hf_process` is started to run the
-model once, and leaves its frames in a temporary folder.
+Neither torch nor transformers is imported here: `parity.subjects.gemma.hf_process` is started to
+run the model once, and leaves its frames in a temporary folder.
 """
 
 from __future__ import annotations

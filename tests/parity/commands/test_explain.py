@@ -11,7 +11,8 @@ from documents_for_tests import KEPT, phrases
 import jaxformer.layers
 from parity.explain import __main__ as command
 
-SMALL_RUN = ["--model", "gemma3-270m", "--blocks", "2"]
+SMALL_RUN = ["--model", "tiny", "--blocks", "2"]
+REAL_RUN = ["--model", "gemma3-270m", "--blocks", "2"]
 
 
 def line_of(text: str) -> int:
@@ -26,7 +27,7 @@ def run_of(path: Path) -> str:
 
 
 def test_the_einsum_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [*SMALL_RUN, "--variant", "s:gating=stacked", "--repro", str(tmp_path / "r.py")]
+    arguments = [*REAL_RUN, "--variant", "s:gating=stacked", "--repro", str(tmp_path / "r.py")]
     assert command.main(arguments) == 1
     out = capsys.readouterr().out
     assert out.startswith("1 statement where ours departs\n")

@@ -10,7 +10,7 @@ import termios
 import pytest
 
 SHOW = """
-import sys
+import dataclasses, sys
 import numpy as np
 from parity.verdict.comparison import Column, Comparison
 from parity.verdict.diff import diff_arrays
@@ -20,10 +20,15 @@ from parity.verdict.status import judged
 
 one, two = np.float32([1, 2]), np.float32([1, 3])
 taps = lambda other: judged([diff_arrays(f"blocks.{i}.output", one, other) for i in range(3)])
+as_ = lambda status, other: [
+    dataclasses.replace(each, status=status, reason="") for each in taps(other)
+]
 columns = [
     Column("ours", {}, taps(one)),
     Column("IDENTICAL", {}, taps(one)),
-    *(Column(f"variant {i} [red]x[/red] :smile:", {}, taps(two)) for i in range(4)),
+    *(Column(f"variant {i} [red]x[/red] :smile:", {}, as_("diverged", two)) for i in range(4)),
+    Column("rounded", {}, as_("rounding", two)),
+    Column("open", {}, taps(two)),
     Column("none", {}, []),
 ]
 comparison = Comparison({}, columns, blind_spots=["https://example.org 'text' 12"])
@@ -83,10 +88,14 @@ def test_a_terminal_gets_the_same_text_in_colour(plain: str) -> None:
     assert "\x1b[32mIDENTICAL\x1b[0m" in written
     assert written.count("\x1b[1;31mDIVERGED\x1b[0m at blocks.0.output") == 4
     assert "\nIDENTICAL " in written  # a column's name is no verdict
+    assert "\x1b[33mROUNDING\x1b[0m from blocks.0.output" in written
+    assert "\x1b[35mUNJUDGED\x1b[0m at blocks.0.output" in written
     assert "\x1b[33mnothing\x1b[0m compared" in written
     bold = re.findall(r"\x1b\[1m(.*?)\x1b\[0m", written)
-    assert [line.split()[:2] for line in bold] == [["block", "elements"]] * plain.count("block  el")
-    assert len(ESCAPE.findall(written)) == 2 * (len(bold) + 7)
+    assert [line.split()[:2] for line in bold] == [["blocks", "elements"]] * plain.count(
+        "blocks  el"
+    )
+    assert len(ESCAPE.findall(written)) == 2 * (len(bold) + 9)
 
 
 def test_a_wide_terminal_is_not_filled(plain: str) -> None:

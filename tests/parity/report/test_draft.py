@@ -273,7 +273,7 @@ def test_a_file_that_cannot_be_written_is_one_message_below_the_table(
     assert done.stdout.startswith("verified: ")
     assert "ours  IDENTICAL" in done.stdout
     assert done.stderr.splitlines()[-1] == (
-        "parity.compare: error: can't write the report to r: File too large; name another --out"
+        "parity.compare: error: can't write the report to r: File too large; name another folder"
     )
     assert "Traceback" not in done.stderr
     assert os.listdir() == ["r"]

@@ -1,24 +1,35 @@
 """The page as a document: what is in it, what can't be, and how large it gets."""
 
 import base64
+import dataclasses
 import gzip
 import hashlib
 import json
 import re
 import time
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
-from comparisons_for_tests import HOSTILE, large_comparison, small_comparison
+from comparisons_for_tests import (
+    HOSTILE,
+    SINGLE,
+    STACKS,
+    large_comparison,
+    other_comparison,
+    small_comparison,
+)
 
 from parity.explain import explain
 from parity.report.inert import one_line
 from parity.report.page import write_page
 from parity.report.page.data import PIECE, page_data
+from parity.report.page.head import _RANK, worst_taps
 from parity.report.page.packing import packed_json
+from parity.report.page.page import _asset
 from parity.verdict.comparison import Column, Comparison
+from parity.verdict.taps import Status
 
 
 class Reader(HTMLParser):
@@ -63,7 +74,11 @@ def test_every_figure_of_the_document_is_in_the_page() -> None:
         for row, tap in enumerate(expected["taps"]):
             named = column["taps"][row]
             assert overview["taps"][named] == tap["tap"]
-            assert overview["blocks"][named] == tap["block"]
+            place = overview["places"][named]
+            assert (place is None) == (tap["row"] == tap["tap"])
+            if place is not None:
+                assert overview["rows"][place[0]] == tap["row"]
+                assert overview["kinds"][place[1]] == tap["kind"]
             assert overview["statuses"][column["status"][row]] == tap["status"]
             assert overview["reasons"][column["reason"][row]] == tap["reason"]
             at = tap["max_abs_at"]
@@ -74,7 +89,61 @@ def test_every_figure_of_the_document_is_in_the_page() -> None:
                 assert values[row] == expected_value, key
             assert (profiles[row] is None) == (tap["profile"] is None)
         absent = set(expected["taps"][0]) - set(column["figures"])
-        assert absent == {"index", "tap", "block", "status", "reason", "profile", "max_abs_at"}
+        assert absent == {
+            "index", "tap", "block", "row", "kind", "status", "reason", "profile", "max_abs_at",
+        }  # fmt: skip
+
+
+def overview_of(comparison: Comparison) -> dict[str, Any]:
+    return page_data(comparison.to_json()).overview
+
+
+def test_a_map_has_the_models_own_rows_in_execution_order() -> None:
+    overview = overview_of(other_comparison(STACKS))
+    assert overview["noun"] == "row"
+    assert overview["rows"] == [
+        f"{side}.layers[{i}]" for side in ("encoder", "decoder") for i in (0, 1)
+    ]
+    assert overview["kinds"] == ["attn", "mlp", "cross"]
+    places = dict(zip(overview["taps"], overview["places"], strict=True))
+    assert places["decoder.layers[1].cross"] == (3, 2)
+    assert [name for name in STACKS if places[name] is None] == ["embed", "memory", "logits"]
+
+
+def test_a_model_of_single_taps_has_no_map() -> None:
+    overview = overview_of(other_comparison(SINGLE))
+    assert overview["rows"] == overview["kinds"] == []
+    assert set(overview["places"]) == {None}
+
+
+def test_no_tap_hides_behind_another_in_the_map() -> None:
+    """One is its row's own name; two are written in different ways."""
+    names = ["layers[0]", "layers[0].mlp", "layers.0.mlp", "layers[1]", "layers[1].mlp"]
+    overview = overview_of(other_comparison(names))
+    assert overview["kinds"] == ["itself", "mlp", "layers.0.mlp"]
+    assert overview["places"] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+
+
+def test_every_status_has_a_place_wherever_statuses_are_listed() -> None:
+    script, style = (_asset(name) for name in ("heat.js", "page.css"))
+    listed = re.search(r"const STATUSES = \{\n(.*?)\n\};", script, re.DOTALL)
+    assert listed is not None
+    assert re.findall(r"^  (\w+): ", listed[1], re.MULTILINE) == list(get_args(Status))
+    for status in get_args(Status):
+        assert re.search(rf"\.badge\.{status}\b", style)
+    assert {*_RANK, "identical", "not_compared"} == set(get_args(Status))
+
+
+def test_what_is_not_judged_is_looked_at_after_what_diverged_and_before_rounding() -> None:
+    whole = other_comparison(SINGLE)
+    statuses: list[Status] = ["rounding", "rounding", "unjudged", "diverged"]
+    taps = [
+        dataclasses.replace(tap, status=status)
+        for tap, status in zip(whole.columns[0].taps[2:], statuses, strict=True)
+    ]
+    table = worst_taps(dataclasses.replace(whole, columns=[Column("ours", {}, taps)]))
+    badges = re.findall("class='badge (.*?)'", table)
+    assert badges == ["diverged", "unjudged", "rounding", "rounding"]
 
 
 def test_a_profile_is_rounded_to_what_is_drawn() -> None:

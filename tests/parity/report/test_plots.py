@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from comparisons_for_tests import SCAN, SINGLE, STACKS, by_block, other_comparison
 from matplotlib import image
 
 from parity.arrays.accuracy import accuracy
@@ -56,7 +57,7 @@ def column(name: str, noise: float = 1e-6) -> Column:
 
 def figure(name: str, *columns: Column) -> Any:
     with styled():
-        return PICTURES[name](Comparison({"model": "m"}, columns))
+        return PICTURES[name](Comparison({"model": "m"}, columns, rule=by_block))
 
 
 def lines(axes: Any) -> list[list[float]]:
@@ -78,15 +79,15 @@ def test_all_are_drawn_where_all_was_measured(tmp_path: Path) -> None:
 
 
 def test_nothing_is_drawn_without_its_figures(tmp_path: Path) -> None:
-    same = Column("ours", {}, [diff_arrays("x", np.ones(2, "f4"), np.ones(2, "f4"))])
-    pictures = draw_pictures(Comparison({}, [same]), tmp_path)
+    nothing = Column("ours", {}, [TapDiff("x", "not_compared", "the reference has no such tap")])
+    pictures = draw_pictures(Comparison({}, [nothing]), tmp_path)
     assert pictures.drawn == ()
     assert pictures.left_out == {
-        "divergence": "no block's output was compared",
-        "errors": "no column that differs was run block by block (--inject)",
+        "divergence": "nothing was compared where values leave a row",
+        "errors": "of no column that differs local errors were measured",
         "ulp": "no tap that differs has a histogram",
-        "quantiles": "no error was measured against an oracle (--oracle)",
-        "tokens": "no block's output that differs was profiled by token",
+        "quantiles": "no error was measured against an oracle",
+        "tokens": "nothing that leaves a row and differs was profiled by token",
     }
     assert os.listdir(tmp_path) == []
 
@@ -125,9 +126,8 @@ def test_infinite_errors_are_no_points() -> None:
         for each, value in zip(broken.taps, [np.inf, np.nan, None, 1.0] * 2, strict=True)
         if each.metrics is not None
     ]
-    free, _, gain = figure("errors", dataclasses.replace(broken, taps=taps)).axes
-    assert list(free.lines[0].get_ydata()) == [1.0, 1.0]
-    assert list(gain.lines[0].get_ydata()) == []
+    free, _ = figure("errors", dataclasses.replace(broken, taps=taps)).axes
+    assert list(free.lines[0].get_ydata()) == [1.0, 1.0]  # and no gain, so that it has no panel
 
 
 def test_ulp_shows_shares_of_all_elements() -> None:
@@ -172,6 +172,90 @@ def test_hostile_names_are_shown_as_they_are(tmp_path: Path) -> None:
     assert [text.get_text() for text in legend.get_texts()] == [*map(shown, HOSTILE)]
 
 
+def drawn_rows(name: str, comparison: Comparison) -> tuple[Any, list[str]]:
+    """A picture, and the labels of its axis of rows."""
+    with styled():
+        found = PICTURES[name](comparison)
+    assert not isinstance(found, str), found
+    axis = found.axes[0].yaxis if name == "tokens" else found.axes[-1].xaxis
+    return found, [label.get_text() for label in axis.get_ticklabels()]
+
+
+def with_local(comparison: Comparison) -> Comparison:
+    """Local errors were measured."""
+    columns = [
+        dataclasses.replace(c, taps=[dataclasses.replace(t, local=t.metrics) for t in c.taps])
+        for c in comparison.columns
+    ]
+    return dataclasses.replace(comparison, columns=columns)
+
+
+@pytest.mark.parametrize(
+    ("names", "noun", "labels"),
+    [
+        (SCAN, "layers", ["0", "1", "2", "3"]),
+        (STACKS, "row", [f"{side}.layers[{i}]" for side in ("encoder", "decoder") for i in (0, 1)]),
+        (SINGLE, "tap", list(SINGLE)),
+    ],
+    ids=["scan", "stacks", "single taps"],
+)
+@pytest.mark.parametrize("name", ["divergence", "errors", "tokens"])
+def test_an_axis_has_the_models_own_rows_in_execution_order(
+    name: str, names: tuple[str, ...], noun: str, labels: list[str]
+) -> None:
+    found, shown_labels = drawn_rows(name, with_local(other_comparison(names)))
+    assert [label for label in shown_labels if label in labels] == labels
+    axes = found.axes[0].get_ylabel() if name == "tokens" else found.axes[-1].get_xlabel()
+    assert axes == noun
+    title = found.get_suptitle()
+    assert f"by {noun}" in title or f"token and {noun}" in title
+    assert "block" not in title
+    assert "residual" not in title
+    assert "forward, against hf_forward" in title
+
+
+def test_single_taps_have_no_gain() -> None:
+    assert len(drawn_rows("errors", with_local(other_comparison(SINGLE)))[0].axes) == 2
+    assert len(drawn_rows("errors", with_local(other_comparison(SCAN)))[0].axes) == 3
+
+
+def test_rows_whose_numbers_do_not_follow_each_other_have_labels() -> None:
+    names = [f"layers[{i}].{kind}" for i in (0, 7, 3) for kind in ("attn", "mlp")]
+    found, labels = drawn_rows("divergence", other_comparison(names))
+    assert labels == ["0", "7", "3"]
+    assert list(found.axes[0].lines[0].get_xdata()) == [0, 1, 2]
+
+
+def test_of_many_taps_every_nth_is_named_by_what_tells_it_apart() -> None:
+    names = [f"model.encoder.a_rather_long_name_{i:03}x.projection" for i in range(300)]
+    found, labels = drawn_rows("divergence", other_comparison(names))
+    assert len(set(labels)) == 25  # every 12th
+    assert labels[1].endswith("_012x…")
+    assert max(map(len, labels)) <= 22
+    assert found.axes[-1].xaxis.get_ticklabels()[0].get_rotation() == 90
+
+
+def test_names_of_rows_are_only_names(tmp_path: Path) -> None:
+    """On axes and in titles, too."""
+    names = [f"{hostile}[{i}].{hostile}" for i, hostile in enumerate(HOSTILE)]
+    one_stack = [f"$a$[{i}].$b$" for i in range(3)]
+    for taps in (HOSTILE, names, one_stack):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            drawn = draw_pictures(with_local(other_comparison(taps)), tmp_path).drawn
+        assert drawn == ("divergence", "errors", "ulp", "tokens")
+
+
+def test_a_row_that_is_not_known_by_token_is_not_shown_as_equal() -> None:
+    taps = list(column("ours", 1).taps)
+    assert taps[3].profile is not None
+    flat = dataclasses.replace(taps[3].profile, by_token=None)
+    taps[3] = dataclasses.replace(taps[3], profile=flat)
+    found = figure("tokens", Column("ours", {}, taps))
+    assert len(found.axes[0].patches) == 1
+    assert "hatched: not known" in found.axes[1].get_ylabel()
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -200,7 +284,7 @@ def test_neighbouring_lines_differ_in_greyscale() -> None:
 
 DRAW = """
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/../.."]
 import test_plots
 from pathlib import Path
 from parity.verdict.comparison import Comparison

@@ -10,10 +10,11 @@ import pytest
 from parity.arrays.metrics import compare_arrays
 from parity.errors import RequestError
 from parity.sides.function import FunctionSide
+from parity.sides.recording import record_trace
 from parity.trace.frames import Frame, FrameSpec, MemorySink
 from parity.trace.ledger import LedgerError, OrderedDelivery
 from parity.trace.manifest import Manifest
-from parity.trace.recorder import TapRecorder, compile_recording, record_trace, run_untapped
+from parity.trace.recorder import TapRecorder, compile_recording, run_untapped
 
 X = jnp.asarray(np.random.default_rng(0).standard_normal((64, 64)), jnp.float32)
 

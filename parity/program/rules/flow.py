@@ -71,11 +71,14 @@ def _while(rule: BoundingRule, eqn: core.JaxprEqn, inputs: list[Bounded]) -> lis
 
     def body(state: tuple[list[Bounded], Any]) -> tuple[list[Bounded], Any]:
         carry, doubtful = state
-        doubtful = doubtful | goes_on(carry).uncertain
-        return _like(turn(carry), carry, rule.dtype), doubtful
+        going = goes_on(carry)
+        after = _like(turn(carry), carry, rule.dtype)
+        if going.value.ndim:  # under vmap, where an example that has finished stays as it is
+            after = [_chosen(going.value, x, y) for x, y in zip(after, carry, strict=True)]
+        return after, doubtful | going.uncertain
 
-    start = (carry, jnp.asarray(False))
-    final, doubtful = jax.lax.while_loop(lambda state: goes_on(state[0]).value, body, start)
+    start = (carry, jnp.zeros(jax.eval_shape(goes_on, carry).value.shape, bool))
+    final, doubtful = jax.lax.while_loop(lambda state: goes_on(state[0]).value.any(), body, start)
     end = goes_on(final)
     if end.error is not None:
         final = [_lost(x, doubtful | end.uncertain, rule.dtype) for x in final]
@@ -143,8 +146,23 @@ def _array(x: Bounded, dtype: Any) -> Any:
     return jax.lax.convert_element_type(x.bound, dtype)
 
 
+def _chosen(which: Any, x: Bounded, y: Bounded) -> Bounded:
+    """x for the examples of a batch of which this holds, y for others."""
+    which = _ahead(which, x.value)
+    value = jnp.where(which, x.value, y.value)
+    return Bounded(
+        value, None if x.error is None else jnp.where(which, x.error, y.error), x.unknown
+    )
+
+
 def _lost(x: Bounded, where: Any, dtype: Any) -> Bounded:
-    return Bounded(x.value, jnp.where(where, jnp.inf, _array(x, dtype)), x.unknown)
+    error = jnp.where(_ahead(where, x.value), jnp.inf, _array(x, dtype))
+    return Bounded(x.value, error, x.unknown)
+
+
+def _ahead(flags: Any, value: Any) -> Any:
+    """Flags of the examples in a batch, for each element of the value."""
+    return jnp.expand_dims(flags, range(flags.ndim, value.ndim))
 
 
 def _unknown(values: Sequence[Bounded]) -> frozenset[str]:
