@@ -19,7 +19,7 @@ from typing import Any
 _HOMES = {
     "Config": "jaxformer.config",
     "Gemma": "jaxformer.gemma",
-    "Numerics": "jaxformer.config",
+    "Numerics": "jaxformer.numerics",
     "PRESETS": "jaxformer.config",
     "Params": "jaxformer.params",
     "Sampling": "jaxformer.sampling",

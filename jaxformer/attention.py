@@ -20,7 +20,7 @@ from jaxformer.params import AttentionParams
 from jaxformer.taps import Tap
 
 PADDING_ID = 0
-# The official package's stand-in for minus infinity: finite, so a row that sees no key is uniform.
+# The official package's stand-in for minus infinity: finite, see `attention`.
 MASKED_LOGIT = -2.3819763e38
 
 
@@ -96,6 +96,11 @@ def attention(
 
     Queries are grouped as K x G rather than keys and values repeated (Ainslie et al. 2023).
     Queries and keys are RMS-normed per head before RoPE.
+
+    A query that sees none of the S keys at hand weighs them all alike, so it gets the mean of their
+    values, in every formulation: the official package's stand-in for minus infinity is finite.
+    Padding alone can be such a query, and no valid token looks at padding. With a cache the keys at
+    hand are its slots, written or not, so there padding gets another mean than without.
 
     Returns:
       The block's attention output, and what `memory` wants remembered.
@@ -189,7 +194,14 @@ def _encoded(
         return attention_mask(positions[:, rows], at, valid, window)
 
     return blockwise(
-        query, seen.key, seen.value, visible, scale=config.query_scale, own=seen.own, window=window
+        query,
+        seen.key,
+        seen.value,
+        visible,
+        scale=config.query_scale,
+        own=seen.own,
+        window=window,
+        spare=spare,
     )
 
 

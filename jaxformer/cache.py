@@ -110,7 +110,8 @@ def cached_forward(
       tokens: the caller sees to it that T more fit the capacity: a write past the end can't be an
         error under jit, it would land elsewhere.
       valid: which tokens are real; by default all but the padding id. Padding comes before the
-        first valid token of a row, or after its last; what is returned for it means nothing.
+        first valid token of a row, or after its last. What is returned for it is of no use: it
+        sees slots, and other slots with another cache or other pieces of a row.
 
     Returns:
       What `forward` returns, with [B T N S] over slots at `attn.probs`; and the cache with these

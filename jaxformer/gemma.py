@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jaxformer.checkpoint.folder import open_checkpoint
-from jaxformer.config import Config, Formulation
+from jaxformer.config import Config
 from jaxformer.errors import UsageError
 from jaxformer.fast.forms import measured_choice
 from jaxformer.fast.layout import laid_out
 from jaxformer.generate import generate, stream
+from jaxformer.numerics import Formulation
 from jaxformer.params import Params
 from jaxformer.sampling import Sampling
 from jaxformer.tokenizer import (

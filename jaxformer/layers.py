@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxformer.config import ArithmeticDType, Gating, Numerics, Rope
+from jaxformer.config import Rope
 from jaxformer.fast.rows import Rows
+from jaxformer.numerics import ArithmeticDType, Gating, Numerics
 from jaxformer.taps import Tap
 
 

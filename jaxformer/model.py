@@ -59,7 +59,9 @@ def forward(
     Args:
       params: may hold fewer blocks than the config where `blocks` says that no more are run.
       tokens: ids in [0, V); 0 is padding: no query sees it and it takes no position.
-        The fast formulation expects it at the ends of a row alone: it leaves out keys by row.
+        No valid token's output depends on what is computed for padding. The fast formulation
+        expects it at the ends of a row alone: it leaves out keys by row, so that padding long after
+        a row's last token no longer sees what it sees in the exact one.
       config: static under jit.
       tap: static under jit; called at every point of the tap table.
       blocks: run only so many, without final norm and logits; None, or the depth, for all.

@@ -2,14 +2,12 @@
 
     import parity
 
-    def f(x, *, tap):                        # any JAX function: name what you want to see
-        h = tap("hidden", jnp.tanh(x))
-        return tap("out", h @ h.T)
+    def ours(x, *, tap):                     # any JAX function: name what you want to see
+        hidden = tap("hidden", jnp.tanh(x))
+        return hidden @ hidden.T
 
-    reference = parity.record_trace(f_reference, x)
-    ours = parity.record_trace(f, x)
-    column = parity.diff_traces(ours, reference)
-    print(column.first_divergence)
+    print(parity.diff(ours, reference, x))   # where they differ, and whether rounding explains it
+    print(parity.causes(ours, reference, x)) # the lines at which they depart
 
 Names are imported when they are first used, so that `import parity` costs nothing.
 """
@@ -25,11 +23,13 @@ _HOMES = {
     "RequestError": "parity.errors",
     "TapRecorder": "parity.trace.recorder",
     "Trace": "parity.trace.frames",
+    "causes": "parity.explain.explanation",
     "compare_arrays": "parity.arrays.metrics",
     "compile_recording": "parity.trace.recorder",
+    "diff": "parity.subjects.functions",
     "diff_traces": "parity.verdict.diff",
     "load_trace": "parity.trace.disk",
-    "record_trace": "parity.trace.recorder",
+    "record_trace": "parity.sides.recording",
 }
 
 

@@ -1,8 +1,31 @@
 """Options of the suite, and what no test may take from the machine that it runs on."""
 
+import importlib.util
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+# Files that import one of these need the packages that the extra `gemma` brings.
+_NEEDS_GEMMA = re.compile(
+    r"^\s*(?:from|import) (?:jaxformer|cases|faults|(?:checkpoints|tokenizers)_for_tests"
+    r"|parity\.studies|parity\.subjects\.gemma)\b",
+    re.MULTILINE,
+)
+_GEMMA = all(importlib.util.find_spec(name) for name in ("jaxformer", "gemma"))
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Without Gemma, what is left are the tests of the core."""
+    if _GEMMA or collection_path.suffix != ".py":
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    return True if _NEEDS_GEMMA.search(text) else None
+
+
+def pytest_report_header() -> str | None:
+    return None if _GEMMA else "core only: jaxformer or the gemma package is not here"
 
 
 @pytest.fixture(autouse=True, scope="session")

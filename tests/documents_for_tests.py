@@ -12,11 +12,26 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 KEPT = ROOT / "reports/readme"
 # Of a table, the blocks that a page shows: the ends, and where the epsilon begins to tell.
-_BLOCKS = {0, 5, 6, 19}
-# The same details under one verdict and the next.
-_REPEATED = re.compile(r"(\n {3,})(\S.*(?:\n {3,}\S.*)*)(\n\S+  .*)\1\2(?=\n\n|\n\S)")
+_BLOCKS = {0, 6, 19}
+_VERDICTS = re.compile(r"\S+ {2,}[A-Z_]{2,}\b")
+# Under a verdict its reason, which may be folded, and what else is said at that depth.
+_DETAILS = re.compile(r"^(( {6,})\S.*\n(?:\2 +.*\n)*)(?:\2\S.*\n(?:\2 +.*\n)*)+", re.MULTILINE)
+# A reason that stood under the verdict before.
+_REPEATED = re.compile(r"(\n {6,})(\S.*(?:\n {6,}\S.*)*)(\n\S.*)\1\2")
 # An output on a page: the file that holds it whole, and its text.
 OUTPUT = re.compile(r"<!-- (\S+) -->\n```text\n(.*?)```\n", re.DOTALL)
+
+
+def page() -> str:
+    """The README."""
+    return README.read_text(encoding="utf-8")
+
+
+def examples(word: str) -> str:
+    """The README's one example in Python in which a word occurs."""
+    codes = re.findall(r"```python\n(.*?)```", page(), re.DOTALL)
+    (code,) = (code for code in codes if word in code)
+    return code
 
 
 def command_output(*arguments: str, cwd: Path | None = None) -> str:
@@ -36,16 +51,29 @@ def command_output(*arguments: str, cwd: Path | None = None) -> str:
 
 
 def shortened(text: str) -> str:
-    """An output as a page shows it: without most rows of long tables, and without repetitions."""
-    text = _REPEATED.sub(r"\1\2\3\1...", text)
+    """An output as a page shows it: a few rows of its first table, and the reasons of verdicts."""
+    parts = text.rstrip("\n").split("\n\n")
+    tables = [part for part in parts if part.startswith("block ")]
+    shown = []
+    for part in parts:
+        if part in tables:
+            shown.append(_few_rows(part) if part is tables[0] else "...")
+        elif _VERDICTS.match(part):
+            brief = _DETAILS.sub(r"\1\2...\n", f"{part}\n").rstrip("\n")
+            shown.append(_REPEATED.sub(r"\1\2\3\1...", brief))
+        else:
+            shown.append(part)
+    return "\n\n".join(shown) + "\n"
+
+
+def _few_rows(table: str) -> str:
     lines: list[str] = []
-    for line in text.splitlines():
-        if _is_row(line) and int(line.split()[0]) not in _BLOCKS:
-            line = "..."
-            if lines[-1] == line:
-                continue
-        lines.append(line)
-    return "\n".join(lines) + "\n"
+    for line in table.splitlines():
+        if not _is_row(line) or int(line.split()[0]) in _BLOCKS:
+            lines.append(line)
+        elif lines[-1] != "...":
+            lines.append("...")
+    return "\n".join(lines)
 
 
 def phrases(text: str) -> set[str]:

@@ -1,10 +1,14 @@
-"""What the README shows is true, and the command reference is what the parsers say.
+"""What the README shows is true, and what is generated says what the code says.
 
-`python -m pytest tests/test_readme.py --write-reports` writes the reference, and the README's
-outputs from the whole ones in `reports/readme`; with `-m ''` the commands run, to make those anew.
+`python -m pytest tests/test_readme.py --write-reports` writes the reference of commands, the table
+of taps, the rooms in CONTRIBUTING.md, and the README's outputs from the whole ones in
+`reports/readme`; with `-m ''` Gemma's commands run, to make those anew. The examples of a model of
+one's own are in tests/test_your_own_model.py.
 """
 
 import ast
+import dataclasses
+import functools
 import inspect
 import json
 import re
@@ -14,14 +18,31 @@ import sys
 from pathlib import Path
 
 import pytest
-from documents_for_tests import KEPT, OUTPUT, README, ROOT, command_output, phrases, shortened
+from documents_for_tests import (
+    KEPT,
+    OUTPUT,
+    README,
+    ROOT,
+    command_output,
+    page,
+    phrases,
+    shortened,
+)
+from rooms_for_tests import DRAWN, drawing
+from taps_for_tests import LETTERS, taps_page
 
 import jaxformer
 from jaxformer.__main__ import _COMMANDS
 from jaxformer.gemma import Gemma
+from jaxformer.numerics import NUMERICS_CHOICES, Numerics
+from jaxformer.taps import model_taps
 from parity.studies.machine import machine, same_bits_expected
 
 REFERENCE = ROOT / "reports/commands.md"
+TAPS = ROOT / "reports/taps.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+# A command's arguments depend on what it is asked about: Gemma, or a function.
+OF_A_FUNCTION = "my_port.py:ours"
 # Started by other commands.
 INTERNAL = {"jaxformer.commands.peers", "parity.subjects.gemma.hf_process"}
 RUNS = {
@@ -31,28 +52,14 @@ RUNS = {
     ),
 }
 PICTURE = "divergence.png"
+FIGURES = re.compile(r"\| ([\d,]+) \| ([\d,]+) \|")
 _HEAD = """\
 # Commands
 
-What `--help` prints, written by `python -m pytest tests/test_readme.py --write-reports`.
+What `--help` prints, written by `python -m pytest tests/test_readme.py --write-reports`. For
+`python -m parity.COMMAND` you can write `parity COMMAND`. The arguments of compare, explain and
+record depend on what they are asked about: Gemma, or the function that is named first.
 """
-
-
-def page() -> str:
-    return README.read_text(encoding="utf-8")
-
-
-def examples(word: str) -> str:
-    """The one example in Python in which a word occurs."""
-    codes = re.findall(r"```python\n(.*?)```", page(), re.DOTALL)
-    (code,) = (code for code in codes if word in code)
-    return code
-
-
-def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stderr == ""
-    return done.stdout
 
 
 def names_of_commands() -> list[str]:
@@ -64,8 +71,13 @@ def names_of_commands() -> list[str]:
                 parts = path.relative_to(ROOT).with_suffix("").parts
                 names.append(".".join(p for p in parts if p != "__main__"))
     assert set(names) >= INTERNAL
-    programs = [f"jaxformer {name}" for name in _COMMANDS]
-    return [*(name for name in names if name not in INTERNAL), *programs]
+    shown: list[str] = []
+    for name in names:
+        if name not in INTERNAL:
+            shown.append(name)
+        if name in {"parity.compare", "parity.record", "parity.explain"}:
+            shown.append(f"{name} {OF_A_FUNCTION}")
+    return [*shown, *(f"jaxformer {name}" for name in _COMMANDS)]
 
 
 def sections() -> dict[str, str]:
@@ -127,7 +139,7 @@ def test_every_output_shown_is_a_kept_one_shortened(request: pytest.FixtureReque
         README.write_text(text, encoding="utf-8")
     shown = dict(OUTPUT.findall(page()))
     assert shown == {name: kept(name) for name in shown}
-    assert set(shown) == {f"reports/readme/{name}" for name in RUNS}
+    assert [Path(name).name for name in shown] == ["compare.txt", "diff.txt", "causes.txt"]
     assert page().count("```text") == len(shown)
     assert [name for name, command in RUNS.items() if f"python -m {command}" not in page()] == []
 
@@ -154,49 +166,86 @@ def test_it_names_the_machine_of_its_outputs() -> None:
 
 def test_what_it_says_of_planted_faults_is_what_became_of_them() -> None:
     table = (ROOT / "reports/faults/table.md").read_text(encoding="utf-8")
-    patterns = [r"\d+ of \d+(?= single)", r"(?<=of )\d+(?= faults of pairs)", r"\d+(?= rewrites)"]
-    singles, together, rewrites = (re.findall(pattern, table)[0] for pattern in patterns)
+    (singles,) = re.findall(r"\d+ of \d+(?= single)", table)
     claim = f"{singles} planted faults come out at the exact statement"
-    claims = [claim, f"{together} planted together", f"{rewrites} rewrites"]
-    assert [each for each in claims if each not in " ".join(page().split())] == []
-
-
-def test_the_example_of_your_own_model_runs() -> None:
-    code = examples("parity.diff_traces")
-    assert len([line for line in code.splitlines() if line.strip()]) <= 10
-    told = re.findall(r"(?m)^print\(.*\)  # (.*)$", code)
-    assert told
-    assert run(code) == "\n".join(told) + "\n"
-
-
-def test_the_example_of_explaining_names_a_line() -> None:
-    told = run(examples("import explain"))
-    assert "where ours departs" in told
-    (said,) = re.findall("and says `(.*)`", page())
-    assert f"{said}\n" in told
+    assert claim in " ".join(page().split())
 
 
 def test_the_example_of_generating_calls_what_exists() -> None:
     """That it generates is shown in tests/jaxformer/test_gemma.py."""
-    calls = [n for n in ast.walk(ast.parse(examples("jaxformer.load"))) if isinstance(n, ast.Call)]
-    bound = []
+    (code,) = re.findall(r"`(jaxformer\.load.*?)`", page())
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+    known = {"load": jaxformer.load, "generate": functools.partial(Gemma.generate, None)}
+    assert len(calls) == len(known)
     for call in calls:
-        if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
-            of_model = call.func.value.id == "model"
-            function = getattr(Gemma if of_model else jaxformer, call.func.attr)
-            given = [None] * (len(call.args) + of_model)
-            inspect.signature(function).bind(*given, **{str(k.arg): k for k in call.keywords})
-            bound.append(call.func.attr)
-    assert sorted(bound) == ["Sampling", "generate", "load", "stream"]
+        assert isinstance(call.func, ast.Attribute)
+        function = inspect.signature(known[call.func.attr])
+        function.bind(*call.args, **{str(k.arg): k for k in call.keywords})
 
 
 def test_every_argument_it_names_exists() -> None:
     kept = sections()
-    named = set(re.findall(r"(?<!=)--[a-z-]+", page())) - {"--help", "--write-reports"}
+    named = set(re.findall(r"(?<![=|])--[a-z-]+", page())) - {"--help", "--write-reports"}
     assert {name for name in named if f"{name} " not in " ".join(kept.values())} == set()
-    for command, rest in re.findall(r"python -m (jaxformer \w+|parity\.\w+)([^\n`]*)", page()):
+    own = OF_A_FUNCTION.replace(".", r"\.").replace("ours", r"\w+")
+    texts = [
+        *re.findall(r"python -m (jaxformer \w+|parity\.\w+)([^\n`]*)", page()),
+        *(
+            (f"parity.{name} {OF_A_FUNCTION}", rest)
+            for name, rest in re.findall(rf"parity (\w+) {own}([^\n`]*)", page())
+        ),
+    ]
+    assert len(texts) > 5
+    for command, rest in texts:
         names = re.findall(r"(?<!=)--[a-z-]+", rest)
         assert [name for name in names if not re.search(rf"{name}\b", kept[command])] == []
+
+
+def test_its_table_of_choices_is_that_of_the_numerics() -> None:
+    (table,) = re.findall(r"(?m)^\| choice \|.*\n\|.*\n((?:\|.*\n)+)", page())
+    told = {}
+    for names, values in re.findall(r"(?m)^\| (.*) \| (.*) \|$", table):
+        for name in re.findall(r"`(\w+)`", names):
+            told[name] = re.findall(r"`([^`]+)`", values)
+    chosen = dataclasses.asdict(Numerics())
+    assert told.pop("rms_norm_eps") == [str(chosen["rms_norm_eps"])]
+    assert {name: values[0] for name, values in told.items()}.items() <= chosen.items()
+    assert {name: {*values} for name, values in told.items()} == {
+        name: {*values} for name, values in NUMERICS_CHOICES.items() if values is not None
+    }
+
+
+def test_where_an_accelerator_is_behind_it_says_so() -> None:
+    text = (ROOT / "reports/speed/h100/bench.txt").read_text(encoding="utf-8")
+    cells = json.loads(text.splitlines()[-1])["cells"]
+    faster = [cell["peers"]["official"]["ours_faster"] for cell in cells]
+    low, high = (f"{f([each['decode'] for each in faster]):.2f}" for f in (min, max))
+    slow, best = (f"{f([each['prefill'] for each in faster]):.2f}" for f in (min, max))
+    said = " ".join(page().split())
+    assert f"On an H100 decoding is {low} to {high} times as fast as the official package" in said
+    assert f"prefill is behind it, at {slow} to {best} of its speed" in said
+
+
+def test_the_table_of_taps_is_that_of_the_code(request: pytest.FixtureRequest) -> None:
+    page_of_taps = taps_page()
+    if request.config.getoption("--write-reports"):
+        TAPS.write_text(page_of_taps, encoding="utf-8")
+    assert TAPS.read_text(encoding="utf-8") == page_of_taps
+    assert {letter for point in model_taps(1) for letter in point.letters} == set(LETTERS)
+
+
+def test_the_rooms_are_drawn_from_the_imports(request: pytest.FixtureRequest) -> None:
+    """Lengths are told roughly, so that not every change is one of the page."""
+    drawn = drawing()
+    if request.config.getoption("--write-reports"):
+        text = DRAWN.sub(lambda _: drawn, CONTRIBUTING.read_text(encoding="utf-8"))
+        CONTRIBUTING.write_text(text, encoding="utf-8")
+    (kept,) = DRAWN.findall(CONTRIBUTING.read_text(encoding="utf-8"))
+    assert FIGURES.sub("| |", kept) == FIGURES.sub("| |", drawn)
+    for told, now in zip(FIGURES.findall(kept), FIGURES.findall(drawn), strict=True):
+        files, lines = (int(figure.replace(",", "")) for figure in now)
+        assert int(told[0]) == pytest.approx(files, abs=3)
+        assert int(told[1].replace(",", "")) == pytest.approx(lines, rel=1 / 3, abs=100)
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])

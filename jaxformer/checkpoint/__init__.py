@@ -1,0 +1,1 @@
+"""Checkpoints read and written: safetensors, the official Orbax layouts, synthetic weights."""

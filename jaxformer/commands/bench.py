@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from jaxformer.commands.arguments import OK, Command, Progress, integer, one_of
 from jaxformer.commands.roofline import ENDINGS, draw_roofline
-from jaxformer.config import FORMULATIONS, PRESETS
+from jaxformer.config import PRESETS
 from jaxformer.errors import UsageError
+from jaxformer.numerics import FORMULATIONS
 
 if TYPE_CHECKING:
     from jaxformer.commands.timing import Ceilings, Timing

@@ -7,8 +7,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from jaxformer.commands.arguments import OK, Command, Progress, integer, number, one_of, token_rows
-from jaxformer.config import FORMULATIONS, PRESETS
+from jaxformer.config import PRESETS
 from jaxformer.errors import UsageError
+from jaxformer.numerics import FORMULATIONS
 
 if TYPE_CHECKING:
     from jaxformer.gemma import Gemma

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,7 @@ _LONG_BLOCK = 1024
 _SPAN = 2048
 # Products of so few queries with their keys are faster one by one.
 _FEW_QUERIES = 32
+# Finite: a query that sees no key then weighs all that it looks at alike.
 _MASKED = -1e30
 
 # Given a slice of queries, the first of some keys and how many: which of them each query sees.
@@ -57,22 +59,26 @@ def blockwise(
     scale: float,
     own: Int[Array, ""] | int | None,
     window: int | None,
+    spare: int = 0,
 ) -> Float[Array, "B T N H"]:
-    """Softmax attention of unscaled queries; S is a multiple of `block_size`.
+    """Softmax attention of unscaled queries; a query that sees no key gets the mean of all values.
 
     Args:
+      key, value: S is a multiple of `block_size`.
       own: the slot of the first query's own key, which those of the others follow, and none that
         any of them sees; before it keys lie in any order. None if all do.
       window: W; None for no limit.
+      spare: the last so many of the S slots are there to fill a block alone; nobody sees them.
     """
     length, slots = query.shape[1], key.shape[1]
     block = block_size(length, slots)
     rows = length if own is None else BLOCK
+    keys = _Keys(key, value, visible, block, spare)
     chunks = []
     for start in range(0, length, rows):
         some = slice(start, min(start + rows, length))
         blocks = visible_blocks(some, own, window, block, slots)
-        chunks.append(_attend(query, key, value, visible, some, scale, blocks, block))
+        chunks.append(_attend(query, keys, some, scale, blocks))
     return chunks[0] if len(chunks) == 1 else jnp.concatenate(chunks, axis=1)
 
 
@@ -90,36 +96,67 @@ def visible_blocks(
     return 0, last
 
 
+@dataclass(frozen=True)
+class _Keys:
+    """What queries look at; for the fields see `blockwise`."""
+
+    key: Float[Array, "B S K H"]
+    value: Float[Array, "B S K H"]
+    visible: Visible
+    block: int
+    spare: int
+
+    @property
+    def all_blocks(self) -> int:
+        return self.key.shape[1] // self.block
+
+    def part(self, start: Int[Array, ""] | int, size: int) -> tuple[jax.Array, jax.Array]:
+        """Keys and values of so many slots from one on."""
+        key, value = (
+            jax.lax.dynamic_slice_in_dim(x, start, size, axis=1) for x in (self.key, self.value)
+        )
+        return key, value
+
+    def masked(
+        self, logits: Float[Array, "B K G Q S"], rows: slice, start: Int[Array, ""] | int
+    ) -> Float[Array, "B K G Q S"]:
+        """Logits of the slots from one on, as they count in a softmax."""
+        size = logits.shape[-1]
+        seen = self.visible(rows, start, size)[:, None, None]
+        logits = jnp.where(seen, logits, _MASKED)
+        if not self.spare:
+            return logits
+        real = start + jnp.arange(size) < self.key.shape[1] - self.spare
+        return jnp.where(real, logits, -jnp.inf)
+
+    def mean(self, dtype: jnp.dtype) -> Float[Array, "B K 1 1 H"]:
+        """Of all values but the spare ones."""
+        real = self.value[:, : self.value.shape[1] - self.spare]
+        return jnp.mean(real, axis=1, dtype=dtype)[:, :, None, None]
+
+
 def _attend(
-    query: Float[Array, "B T N H"],
-    key: Float[Array, "B S K H"],
-    value: Float[Array, "B S K H"],
-    visible: Visible,
-    rows: slice,
-    scale: float,
-    blocks: Blocks,
-    block: int,
+    query: Float[Array, "B T N H"], keys: _Keys, rows: slice, scale: float, blocks: Blocks
 ) -> Float[Array, "B Q N H"]:
     """The queries of `rows` over the keys of `blocks`."""
     query = query[:, rows]
     batch, length, heads, width = query.shape
-    groups = key.shape[2]
+    groups = keys.key.shape[2]
     split = query.reshape(batch, length, groups, heads // groups, width)
     shape = (batch, groups, heads // groups, length)
     wide = jnp.promote_types(query.dtype, jnp.float32)
 
-    def over(start: Int[Array, ""] | int, size: int, carried: tuple[jax.Array, ...]) -> Carried:
+    def over(start: Int[Array, ""] | int, size: int, carried: Carried) -> Carried:
         top, total, mixed = carried
-        keys, values = (jax.lax.dynamic_slice_in_dim(x, start, size, axis=1) for x in (key, value))
-        logits = scale * _scores(split, keys)
-        mask = visible(rows, start, size)[:, None, None]
-        new_top = jnp.maximum(top, jnp.where(mask, logits, _MASKED).max(axis=-1))
-        weights = jnp.where(mask, jnp.exp(logits - new_top[..., None]), 0)
+        key, value = keys.part(start, size)
+        logits = keys.masked(scale * _scores(split, key), rows, start)
+        new_top = jnp.maximum(top, logits.max(axis=-1))
+        weights = jnp.exp(logits - new_top[..., None])
         kept = jnp.exp(top - new_top)
         added = jnp.einsum(
             "BKGTS,BSKH->BKGTH",
-            weights.astype(values.dtype),
-            values,
+            weights.astype(value.dtype),
+            value,
             preferred_element_type=wide,
         )
         return new_top, total * kept + weights.sum(axis=-1), mixed * kept[..., None] + added
@@ -130,14 +167,22 @@ def _attend(
         jnp.zeros((*shape, width), wide),
     )
     first, last = blocks
+    block = keys.block
+    partly = first > 0 or not isinstance(last, int) or last < keys.all_blocks
+    if partly and length == 1:
+        # For one query the mean of all values would take as long as attention itself: it is made
+        # by looking at all of them, where there is such a query.
+        sees = keys.visible(rows, 0, keys.key.shape[1]).any(axis=-1)
+        last = jnp.where(sees.all(), last, keys.all_blocks)
     if isinstance(last, int) and (last - first) * block <= _SPAN:
-        _, total, mixed = over(first * block, (last - first) * block, carried)
+        top, total, mixed = over(first * block, (last - first) * block, carried)
     else:
-        _, total, mixed = jax.lax.fori_loop(
+        top, total, mixed = jax.lax.fori_loop(
             first, last, lambda i, carried: over(i * block, block, carried), carried
         )
-    # A query that sees nothing, such as padding, gets zeros.
-    out = mixed / jnp.where(total == 0, 1, total)[..., None]
+    out = mixed / total[..., None]
+    if partly and length > 1:
+        out = jnp.where((top == _MASKED)[..., None], keys.mean(wide), out)
     return jnp.moveaxis(out, 3, 1).reshape(batch, length, heads, width).astype(query.dtype)
 
 

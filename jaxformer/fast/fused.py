@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 # By backend. On a CPU `jax.nn.dot_product_attention` computes all that the mask discards.
@@ -25,8 +26,11 @@ def fused(
     mask: Bool[Array, "B T S"],
     scale: float,
 ) -> Float[Array, "B T N H"]:
-    """Softmax attention of unscaled queries; what a query that sees no key gives means nothing."""
-    return jax.nn.dot_product_attention(
+    """Softmax attention of unscaled queries; a query that sees no key gets the mean of all values.
+
+    Kernels differ in what they give such a query, so it is not left to them.
+    """
+    out = jax.nn.dot_product_attention(
         query,
         key,
         value,
@@ -34,3 +38,7 @@ def fused(
         scale=scale,
         implementation=_KERNELS[jax.default_backend()],
     )
+    wide = jnp.promote_types(value.dtype, jnp.float32)
+    mean = jnp.mean(value, axis=1, dtype=wide).astype(out.dtype)
+    mean = jnp.repeat(mean, query.shape[2] // value.shape[2], axis=1)
+    return jnp.where(mask.any(axis=-1)[:, :, None, None], out, mean[:, None])

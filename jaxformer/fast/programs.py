@@ -8,7 +8,8 @@ from typing import Any
 
 import jax
 
-from jaxformer.config import Config, Formulation
+from jaxformer.config import Config
+from jaxformer.numerics import Formulation
 
 # A product of bfloat16 weights with one vector, which is what a decoding step waits for, is read a
 # tenth faster with 512-bit vectors than with the 256 that XLA prefers; on a CPU without them

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from typing import NoReturn
@@ -15,6 +16,9 @@ from typing import NoReturn
 from parity.errors import RequestError
 
 HOLDS, DIFFERS, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
+# What a command can be asked about, for its usage line.
+ABOUT = "[SUBJECT|FILE.py:FUNCTION] [options]"
+_WIDTH = 80
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,6 +26,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise RequestError(f"{message}; see --help")
+
+
+def paragraphs(*texts: str) -> str:
+    """Each folded at the width of `--help`, for a parser that leaves line breaks as they are."""
+    return "\n".join(textwrap.fill(text, _WIDTH) for text in texts)
 
 
 class Progress:

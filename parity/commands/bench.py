@@ -25,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _command(arguments: list[str]) -> int:
     from parity.subjects.gemma.benchmarks import BENCHMARKS, run_baseline
+    from parity.subjects.gemma.subject import plainly
 
     parser = Parser(prog="python -m parity.bench", description="What parity costs, as ratios.")
     parser.add_argument("--only", metavar="|".join(BENCHMARKS), help="one of them (default: all)")
@@ -32,7 +33,8 @@ def _command(arguments: list[str]) -> int:
     parser.add_argument("--baseline", action="store_true", help="run the command's baseline")
     parsed = parser.parse_args(arguments)
     if parsed.baseline:
-        run_baseline()
+        with plainly():
+            run_baseline()
         return HOLDS
     if parsed.only is not None and parsed.only not in BENCHMARKS:
         raise RequestError(f"--only must be one of {', '.join(BENCHMARKS)}; got {parsed.only!r}")
@@ -42,7 +44,8 @@ def _command(arguments: list[str]) -> int:
     figures: dict[str, Any] = {}
     for name, benchmark in BENCHMARKS.items():
         if parsed.only in (None, name):
-            lines, figures[name] = benchmark(parsed.repeat, progress)
+            with plainly():
+                lines, figures[name] = benchmark(parsed.repeat, progress)
             print("\n".join(f"{name:9} {line}" for line in lines), flush=True)
     print(json.dumps(figures))
     return HOLDS

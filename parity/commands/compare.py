@@ -10,7 +10,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parity.commands.arguments import DIFFERS, HOLDS, Parser, Progress, run_command
+from parity.commands.arguments import (
+    ABOUT,
+    DIFFERS,
+    HOLDS,
+    Parser,
+    Progress,
+    paragraphs,
+    run_command,
+)
 from parity.subjects.checks import integer, one_of
 from parity.subjects.registry import chosen
 from parity.subjects.subject import Subject
@@ -19,12 +27,12 @@ if TYPE_CHECKING:
     from parity.program.oracle import OracleDType
 
 _DESCRIPTION = """\
-{help} It counts, block by block or tap by tap, the elements whose bits differ,
-and says of each difference where it is made and whether rounding explains it.
-Exit status: 0 parity holds, 1 it does not, 2 the request was wrong."""
+It counts, block by block or tap by tap, the elements whose bits differ, and says of each \
+difference where it is made and whether rounding explains it."""
+_STATUS = "Exit status: 0 parity holds, 1 it does not, 2 the request was wrong."
 _ELSE = """\
 
-your own model: python -m parity.compare my_port.py:forward --help"""
+your own model: python -m parity.compare my_port.py:ours --help"""
 _INJECT = ("auto", "none", "blocks", "taps", "both")
 _ORACLES = ("auto", "none", "float32", "float64")
 _FORMATS = ("table", "markdown", "csv", "json")
@@ -88,8 +96,8 @@ def _fresh_folder() -> Path:
 def _parser(subject: Subject) -> Parser:
     parser = Parser(
         prog="python -m parity.compare",
-        usage="python -m parity.compare [SUBJECT|FILE.py:FUNCTION|MODULE:FUNCTION] [options]",
-        description=_DESCRIPTION.format(help=subject.help),
+        usage=f"python -m parity.compare {ABOUT}",
+        description=paragraphs(f"{subject.help} {_DESCRIPTION}", _STATUS),
         epilog=f"examples:\n{subject.examples}\n{_ELSE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

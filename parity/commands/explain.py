@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from parity.commands.arguments import DIFFERS, HOLDS, Parser, Progress, run_command
+from parity.commands.arguments import (
+    ABOUT,
+    DIFFERS,
+    HOLDS,
+    Parser,
+    Progress,
+    paragraphs,
+    run_command,
+)
 from parity.errors import RequestError
 from parity.subjects.registry import chosen
 
@@ -19,10 +27,12 @@ def _command(arguments: list[str]) -> int:
     subject, rest = chosen(arguments)
     parser = Parser(
         prog="python -m parity.explain",
-        usage="python -m parity.explain [SUBJECT|FILE.py:FUNCTION|MODULE:FUNCTION] [options]",
-        description=f"{subject.help} Name the statement at which ours departs,\n"
-        "what explains it, and write a script that shows it alone.\n"
-        "Exit status: 0 nothing departs, 1 something does, 2 the request was wrong.",
+        usage=f"python -m parity.explain {ABOUT}",
+        description=paragraphs(
+            f"{subject.help} Name the statement at which ours departs, what explains it, and "
+            "write a script that shows it alone.",
+            "Exit status: 0 nothing departs, 1 something does, 2 the request was wrong.",
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     subject.add_arguments(parser)
@@ -41,4 +51,4 @@ def _command(arguments: list[str]) -> int:
 
         progress(f"wrote {write_repro(explanation, repro)}")
     print(explanation)
-    return DIFFERS if explanation.causes or explanation.notes else HOLDS
+    return HOLDS if explanation.agrees else DIFFERS

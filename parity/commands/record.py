@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from parity.commands.arguments import HOLDS, Parser, Progress, run_command
+from parity.commands.arguments import ABOUT, HOLDS, Parser, Progress, run_command
 from parity.subjects.registry import chosen
 
 
@@ -18,7 +18,7 @@ def _command(arguments: list[str]) -> int:
     subject, rest = chosen(arguments)
     parser = Parser(
         prog="python -m parity.record",
-        usage="python -m parity.record [SUBJECT|FILE.py:FUNCTION|MODULE:FUNCTION] [options]",
+        usage=f"python -m parity.record {ABOUT}",
         description="Write one run's trace, to compare with here or elsewhere.",
     )
     subject.add_arguments(parser)

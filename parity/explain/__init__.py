@@ -1,8 +1,8 @@
 """Root cause of a divergence: the operation and the line where two programs depart.
 
-    from parity.explain import explain
+    from parity.explain import causes
 
-    print(explain(ours, theirs, x))      # any two JAX functions of the same arguments
+    print(causes(ours, reference, x))      # any two callables of the same arguments
 
 Names are imported when they are first used.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("explain", "Explanation", "Cause"):
+    if name not in ("causes", "explain", "Explanation", "Cause"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from parity.explain import explanation
 
@@ -19,4 +19,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return ["Cause", "Explanation", "explain"]
+    return ["Cause", "Explanation", "causes", "explain"]

@@ -21,6 +21,7 @@ _GUESSES = 6
 _DESCENDANTS = 80
 _DEPTH = 3
 _LEFT_OUT = 16
+_STAND_INS = 16
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Counterpart:
       array: the reference's, in the layout of ours.
       supported: share of the operation's inputs that the reference's operation has too.
       proved: put in place, it made something that follows agree.
+      output: both are what their functions return under one name.
     """
 
     ours: Value
@@ -39,6 +41,7 @@ class Counterpart:
     same_operation: bool
     supported: float
     proved: bool
+    output: bool = False
 
     @property
     def certain(self) -> bool:
@@ -61,6 +64,12 @@ class Aligner:
         self._matcher = matcher
         self._knowledge = knowledge
         self._contents = {matcher.prints.of(v).content for v in ours.values()}
+        self._targets = {
+            id(value): target
+            for name, value in ours.outputs.items()
+            if (target := matcher.reference.outputs.get(name)) is not None
+            and target.array.shape == value.array.shape
+        }
         self._by_size: dict[int, list[Value]] = {}
         for node in matcher.reference.nodes:
             for value in node.outputs:
@@ -68,6 +77,9 @@ class Aligner:
 
     def role(self, node: Node) -> Node | None:
         """The reference's operation that does the same with nearly the same inputs."""
+        target = self._targets.get(id(node.outputs[0]))
+        if target is not None and target.node and target.node.operation == node.operation:
+            return target.node
         guesses = [(g.value.node, g) for g in self._guesses(node) if g.value.node is not None]
         alike = [(made, g) for made, g in guesses if made.operation == node.operation]
         inputs = {self._matcher.prints.of(v).content for v in node.inputs if not v.constant}
@@ -91,9 +103,19 @@ class Aligner:
         return False
 
     def direct(self, origin: Node) -> Counterpart | None:
-        """Of the origin's output, if it is certain or proves itself."""
+        """Of the origin's output, if it is certain or proves itself, or if both are returned."""
+        target = self._targets.get(id(origin.outputs[0]))
+        if target is not None and target.node is not None:
+            return self._returned(origin, target, target.node)
         found = self._of(origin)
         return found if found is not None and (found.proved or found.certain) else None
+
+    def _returned(self, node: Node, target: Value, made: Node) -> Counterpart:
+        value = node.outputs[0]
+        array = target.array.astype(value.array.dtype)
+        same, support = made.operation == node.operation, self.support(node, made)
+        proved = self._proves(value, array)
+        return Counterpart(value, target, array, same, support, proved, output=True)
 
     def later(self, origin: Node) -> Counterpart | None:
         """Of the first value after the origin for which one proves itself."""
@@ -101,6 +123,16 @@ class Aligner:
             found = self._of(node)
             if found is not None and found.proved:
                 return found
+        return None
+
+    def stand_in(self, value: Value) -> Counterpart | None:
+        """Of an array that ours closes over: what proves itself in its place."""
+        made = self._by_size.get(value.array.size, [])
+        given = [v for v in self._matcher.reference.given() if v.array.size == value.array.size]
+        for other in [*given, *made][:_STAND_INS]:
+            array = laid_out(other.array, value.array)
+            if array is not None and self._proves(value, array):
+                return Counterpart(value, other, array, False, 0.0, True)
         return None
 
     def _of(self, node: Node) -> Counterpart | None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from parity.arrays.metrics import compare_arrays
+from parity.explain.figures import mismatched
 from parity.program.jaxprs import Widening
 from parity.trace.recorder import COMPILER_OPTIONS
 
@@ -50,10 +51,10 @@ class Attribution:
 
 
 def attribute(
-    choices: Sequence[Choice],
     ours: Fn,
     reference: Fn,
     inputs: Sequence[Any],
+    choices: Sequence[Choice] = (),
     combine: Callable[[Sequence[Choice]], Fn] | None = None,
 ) -> Attribution:
     """Search for what makes the outputs of both sides equal.
@@ -110,7 +111,8 @@ def _highest(fn: Fn, inputs: Sequence[Any]) -> list[np.ndarray]:
 
 
 def _float32(fn: Fn, inputs: Sequence[Any]) -> list[np.ndarray]:
-    return _run(fn, jax.tree.map(Widening("float32").cast, tuple(inputs)))
+    cast = Widening("float32").cast
+    return _run(fn, jax.tree.map(lambda leaf: cast(jnp.asarray(leaf)), tuple(inputs)))
 
 
 # ways of running both sides -> what they explain
@@ -124,7 +126,4 @@ _MODES: dict[str, Callable[[Fn, Sequence[Any]], list[np.ndarray]]] = {
 
 def _mismatched(ours: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> int:
     """Elements that differ, over all outputs."""
-    return sum(
-        compare_arrays(a, b).mismatched if a.dtype == b.dtype else a.size
-        for a, b in zip(ours, reference, strict=True)
-    )
+    return sum(mismatched(a, b) for a, b in zip(ours, reference, strict=True))

@@ -42,7 +42,7 @@ def blamed(
             if not _settles(node, given, expected, matcher):
                 continue
             left_out = _left_out(given, expected, ours.nodes[: node.index], matcher)
-            maker = _maker(given, matcher)
+            maker = maker_of(given, matcher)
             if left_out is not None and maker is not None:
                 words = f"the reference has {left_out.operation} at {left_out.where}"
                 if left_out.where.place == role.where.place:
@@ -171,8 +171,11 @@ def _exchanged(a: Value, b: Value, node: Node, ours: Graph) -> Value:
     return Value(fresh.get(id(node.outputs[0]), node.outputs[0].array))
 
 
-def _maker(value: Value, matcher: Matcher) -> Node | None:
-    """The operation that made the value's elements; later ones only moved or cast them."""
+def maker_of(value: Value, matcher: Matcher) -> Node | None:
+    """The operation that made the value's elements; later ones only moved or cast them.
+
+    None where they were given.
+    """
     node = value.node
     while node is not None:
         same = [
@@ -236,4 +239,4 @@ def _slot(node: Node) -> tuple[Any, ...]:
 def constants(node: Node) -> list[float]:
     """The single numbers written in an operation."""
     arrays = [np.asarray(v.array) for v in node.inputs if v.constant]
-    return [float(array) for array in arrays if array.size == 1]
+    return [float(array) for array in arrays if array.size == 1 and array.dtype.kind != "c"]

@@ -1,8 +1,4 @@
-"""Every place where ours departs from the reference, one after the other.
-
-The first departure hides what follows. So once it is found, the reference's value is put in the
-place of ours where the two programs line up again, and the search goes on from there.
-"""
+"""One place where ours departs from the reference, and how sure it is."""
 
 from __future__ import annotations
 
@@ -10,17 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
-from parity.explain.align import Aligner, Counterpart
-from parity.explain.blame import blamed, constants
-from parity.explain.graph import Graph, Node
+from parity.explain.align import Counterpart
+from parity.explain.blame import constants
+from parity.explain.figures import Differing, differing
+from parity.explain.graph import Graph, Node, Value
 from parity.explain.location import Location
-from parity.explain.match import Knowledge, Matcher, origins
-from parity.explain.placement import misplaced, misplaced_output
 
 Confidence = Literal["high", "medium", "low"]
-_ROUNDS = 40
 
 
 @dataclass(repr=False)
@@ -37,6 +29,8 @@ class Finding:
       role, role_support: the reference's operation in the place of ours, and the share of the
         inputs that they have in common.
       known, reference_known: ids of the values that both sides have, of ours and of the reference.
+      outputs: names of the function's outputs that were compared with the reference's; none where
+        the departure was found on the way to them.
     """
 
     node: Node
@@ -51,6 +45,7 @@ class Finding:
     role_support: float = 0.0
     known: frozenset[int] = frozenset()
     reference_known: frozenset[int] = frozenset()
+    outputs: tuple[str, ...] = ()
 
     @property
     def change(self) -> str:
@@ -65,6 +60,11 @@ class Finding:
         return ""
 
     @property
+    def differing(self) -> Differing | None:
+        """How much the two values differ where they line up; None where they never do."""
+        return None if self.reference is None else differing(self.ours, self.reference)
+
+    @property
     def counterpart_where(self) -> Location | None:
         """The reference's line that makes the value in question."""
         node = self.counterpart.reference.node if self.counterpart else None
@@ -76,104 +76,38 @@ class Finding:
         where = self.counterpart_where
         if self.counterpart is None or where is None or not where.file:
             return ""
-        later = self.counterpart.ours.node is not self.node
+        later = self.counterpart.ours not in self.node.outputs
         return f"{where}, where the two line up again" if later else str(where)
 
 
-def find(ours: Graph, reference: Graph) -> list[Finding]:
-    """Departures of ours in execution order. Values of `ours` are replaced on the way."""
-    search = _Search(ours, Matcher(reference))
-    while search.step():
-        pass
-    return sorted(search.found, key=lambda finding: finding.node.index)
-
-
-class _Search:
-    def __init__(self, ours: Graph, matcher: Matcher) -> None:
-        self._ours = ours
-        self._matcher = matcher
-        self._tainted: set[int] = set()
-        self._given_up: set[int] = set()
-        self._rounds = 0
-        self.found: list[Finding] = []
-
-    def step(self) -> bool:
-        """Find one departure and undo it; False where there is none left."""
-        self._rounds += 1
-        knowledge = self._matcher.knowledge(self._ours)
-        left = [n for n in origins(self._ours, knowledge) if n.index not in self._given_up]
-        if self._rounds > _ROUNDS:
-            return False
-        if not left:
-            return self._output(knowledge)
-        aligner = Aligner(self._ours, self._matcher, knowledge)
-        # One that can be undone on the spot goes first: lining up again further on would hide
-        # others that meet it there.
-        for origin in left:
-            moved, counterpart = misplaced(origin, self._matcher, knowledge)
-            counterpart = counterpart or aligner.direct(origin)
-            if counterpart is not None:
-                self._settle(origin, moved, counterpart, aligner, knowledge)
-                return True
-        origin = left[0]
-        self._settle(origin, None, aligner.later(origin), aligner, knowledge)
-        return True
-
-    def _output(self, knowledge: Knowledge) -> bool:
-        node, counterpart = misplaced_output(self._ours, self._matcher, knowledge)
-        if node is None or counterpart is None:
-            return False
-        aligner = Aligner(self._ours, self._matcher, knowledge)
-        self._settle(node, node, counterpart, aligner, knowledge)
-        return True
-
-    def _settle(
-        self,
-        origin: Node,
-        moved: Node | None,
-        counterpart: Counterpart | None,
-        aligner: Aligner,
-        knowledge: Knowledge,
-    ) -> None:
-        node = moved or origin
-        role = None
-        if not any(id(v) in self._tainted for v in origin.inputs):
-            if moved is not None:
-                where, words = moved.where, "its elements are the reference's, in other places"
-            else:
-                role = aligner.role(origin)
-                where, words = blamed(origin, role, self._ours, self._matcher, knowledge)
-            finding = _finding(node, where, words, counterpart, self._ours)
-            if role is not None:
-                finding.role, finding.role_support = role, aligner.support(origin, role)
-            finding.known = frozenset(knowledge.known)
-            finding.reference_known = self._matcher.known_to(self._ours)
-            self.found.append(finding)
-        self._tainted |= _reach(self._ours, node, counterpart)
-        # Lest a substitution that didn't settle it be tried for ever.
-        if counterpart is None or counterpart.ours.node is not origin:
-            self._given_up.add(origin.index)
-        if counterpart is not None:
-            self._ours.substitute(counterpart.ours, counterpart.array)
-
-
-def _finding(
+def finding_of(
     node: Node, where: Location, words: str, counterpart: Counterpart | None, ours: Graph
 ) -> Finding:
+    """A finding whose confidence follows from how its counterpart was found.
+
+    Args:
+      words: what is wrong at the statement; may be empty.
+    """
     if counterpart is None:
         confidence: Confidence = "low"
         reason = "its inputs are the reference's, its output is not; the two never line up again"
     elif counterpart.ours.node is node and counterpart.certain and counterpart.same_operation:
         confidence = "high"
         reason = "the reference has the same operation on the same inputs, with another result"
+    elif counterpart.output and not counterpart.proved:
+        name = next(name for name, value in ours.outputs.items() if value is counterpart.ours)
+        confidence = "medium"
+        reason = f"its inputs are the reference's; {output_words(name)} is not"
     elif counterpart.ours.node is node:
         confidence = "high" if counterpart.proved else "medium"
         reason = "with the reference's value in its place, what follows agrees"
+    elif counterpart.ours.node is None:
+        confidence = "high"
+        reason = f"with {named(counterpart.reference)} in its place, what follows agrees"
     else:
         confidence = "medium"
-        after = counterpart.ours.node
-        place = f" at {after.where}" if after else ""
-        reason = f"its inputs are the reference's; the two line up again{place}"
+        after = counterpart.ours.node.where
+        reason = f"its inputs are the reference's; the two line up again at {after}"
     value = counterpart.ours if counterpart else node.outputs[0]
     return Finding(
         node,
@@ -183,11 +117,11 @@ def _finding(
         counterpart.array if counterpart else None,
         confidence,
         f"{words}; {reason}" if words else reason,
-        _alternatives(node, where, ours),
+        alternatives(node, where, ours),
     )
 
 
-def _alternatives(node: Node, where: Location, ours: Graph) -> list[Location]:
+def alternatives(node: Node, where: Location, ours: Graph) -> list[Location]:
     """Other statements: the operation's own, what feeds it, its caller, what reads it."""
     named = [n for n in ours.nodes[: node.index] if n.where is where][-1:]
     before = [*_feeding(named), *_feeding([node])]
@@ -212,21 +146,15 @@ def _feeding(nodes: Sequence[Node]) -> list[Location]:
     return places
 
 
-def _reach(ours: Graph, node: Node, counterpart: Counterpart | None) -> set[int]:
-    """Ids of values spoiled by the node that a substitution doesn't repair."""
-    if counterpart is not None and counterpart.ours in node.outputs:
-        return set()
-    healed = id(counterpart.ours) if counterpart is not None else None
-    reached = {id(v) for v in node.outputs}
-    for later in ours.nodes[node.index + 1 :]:
-        if any(id(v) in reached for v in later.inputs):
-            reached |= {id(v) for v in later.outputs if id(v) != healed}
-    return reached
+def output_words(name: str) -> str:
+    """Such as `our output ['logits']`; the name is empty where it is the only one."""
+    return f"our output {name}" if name else "our output"
 
 
-def differing(finding: Finding) -> tuple[int, int] | None:
-    """How many elements of the two values differ, and of how many."""
-    if finding.reference is None:
-        return None
-    a, b = (np.asarray(x).astype(np.float32) for x in (finding.ours, finding.reference))
-    return int(np.count_nonzero(a != b)), int(a.size)
+def named(value: Value) -> str:
+    """One of the reference's values in words."""
+    if value.node is not None:
+        return f"the reference's {value.node.operation} at {value.node.where}"
+    if value.closed:
+        return f"the reference's {value.name}"
+    return f"the argument {value.name}" if value.name else "a constant of the reference"

@@ -70,9 +70,16 @@ def _digest(bits: np.ndarray) -> bytes:
     return digest.digest()
 
 
+# A float64 too large for float32 becomes infinite, and is then seen to be another number.
+@np.errstate(over="ignore", invalid="ignore")
 def _number_bits(array: Any) -> np.ndarray:
-    """Bits of the values as float32, or as float64 where that would round them."""
+    """Bits of the values as float32, or as float64 where that would round them.
+
+    A complex number is its two parts, along one more axis.
+    """
     wide: Any
+    if array.dtype.kind == "c":
+        array = np.stack([array.real, array.imag], axis=-1)
     if array.dtype.kind in "iub" and array.dtype.itemsize > 2:
         small = array.size == 0 or int(np.abs(array.astype(np.int64)).max()) < 2**24
         wide = array.astype(np.float32 if small else np.float64)

@@ -16,9 +16,13 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from parity.errors import RequestError
-from parity.explain.location import NOWHERE, Location, body_is_library, location_of
+from parity.explain.figures import shape_of
+from parity.explain.fingerprint import fingerprint
+from parity.explain.location import NOWHERE, Location, body_is_library, end_of, location_of
 from parity.program.jaxprs import called
 
+# An array of fewer elements that a program holds is taken for a number written in it.
+_WRITTEN = 16
 _RANDOM = frozenset(("random_bits", "random_seed", "random_wrap", "threefry2x32", "rng_uniform"))
 
 
@@ -27,15 +31,17 @@ class Value:
     """One array of a replay.
 
     Attributes:
-      node: the operation that made it; None for an input or a constant.
-      name: of an input or a tap.
+      node: the operation that made it; None for an input, a closed-over array or a constant.
+      name: of an input or a closed-over array.
       constant: written in the program.
+      closed: an array that the function closes over, or made with NumPy while it was traced.
     """
 
     array: jax.Array
     node: Node | None = None
     name: str = ""
     constant: bool = False
+    closed: bool = False
 
 
 @dataclass(eq=False, repr=False)
@@ -64,16 +70,24 @@ class Graph:
     """All values of one replay.
 
     Attributes:
+      closed: arrays that the function closes over; weights mostly.
       outputs: of the function, by name.
+      end: where the function returns.
     """
 
     inputs: list[Value]
+    closed: list[Value] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     outputs: dict[str, Value] = field(default_factory=dict)
+    end: Location = NOWHERE
+
+    def given(self) -> list[Value]:
+        """What no operation made: inputs, then closed-over arrays."""
+        return [*self.inputs, *self.closed]
 
     def values(self) -> list[Value]:
-        """Inputs, then what each operation made, in order."""
-        return [*self.inputs, *(value for node in self.nodes for value in node.outputs)]
+        """What is given, then what each operation made, in order."""
+        return [*self.given(), *(value for node in self.nodes for value in node.outputs)]
 
     def consumers(self) -> dict[int, list[Node]]:
         """The operations that read a value, by the value's id."""
@@ -102,6 +116,8 @@ class Graph:
 def replay(fn: Callable[..., Any], args: Sequence[Any], label: str) -> Graph:
     """Trace `fn(*args)` and run its operations one by one.
 
+    Arrays that it closes over are values like its arguments, but for a few numbers.
+
     Args:
       label: what messages call it.
 
@@ -109,7 +125,8 @@ def replay(fn: Callable[..., Any], args: Sequence[Any], label: str) -> Graph:
       RequestError: it can't be traced, has side effects, or draws random numbers.
     """
     try:
-        program, shape = jax.make_jaxpr(fn, return_shape=True)(*args)
+        # Through a function of its own, since a module that is called may have no hash.
+        program, shape = jax.make_jaxpr(lambda *given: fn(*given), return_shape=True)(*args)
     except RequestError:
         raise
     except Exception as error:  # whatever a stranger's function raises
@@ -122,7 +139,7 @@ def replay(fn: Callable[..., Any], args: Sequence[Any], label: str) -> Graph:
         )
     leaves = jax.tree_util.tree_leaves_with_path(tuple(args))
     inputs = [Value(jnp.asarray(leaf), name=jax.tree_util.keystr(path)) for path, leaf in leaves]
-    replaying = _Replay(label, Graph(inputs))
+    replaying = _Replay(label, Graph(inputs, end=end_of(fn)))
     outputs = replaying.program(program, inputs, None)
     names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(shape)]
     replaying.graph.outputs = dict(zip(names, outputs, strict=True))
@@ -134,6 +151,7 @@ class _Replay:
         self.graph = graph
         self._label = label
         self._slots: dict[tuple[Location, str], int] = {}
+        self._held: dict[int, tuple[object, Value]] = {}
 
     def program(
         self, program: core.ClosedJaxpr, args: Sequence[Value], outer: Location | None
@@ -141,8 +159,7 @@ class _Replay:
         """Run a program's operations; `outer` is where a library's body was called."""
         jaxpr = program.jaxpr
         env: dict[Any, Value] = {}
-        constants = [Value(jnp.asarray(c), constant=True) for c in program.consts]
-        env.update(zip(jaxpr.constvars, constants, strict=True))
+        env.update(zip(jaxpr.constvars, map(self._constant, program.consts), strict=True))
         env.update(zip(jaxpr.invars, args, strict=True))
         literals: dict[int, Value] = {}
 
@@ -158,6 +175,19 @@ class _Replay:
             outputs = self._operation(eqn, [read(atom) for atom in eqn.invars], outer)
             env.update(zip(eqn.outvars, outputs, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
+
+    def _constant(self, held: Any) -> Value:
+        """An array that a program holds: one value, however many programs hold it."""
+        if id(held) not in self._held:
+            array = jnp.asarray(held)
+            numeric = not jnp.issubdtype(array.dtype, jax.dtypes.extended)  # a random key is none
+            value = Value(array, constant=True)
+            if numeric and (array.size >= _WRITTEN or fingerprint(array).telling):
+                value = Value(array, name=f"closed-over {shape_of(array)}", closed=True)
+                self.graph.closed.append(value)
+            # The array is held, so that its id can't be taken by another.
+            self._held[id(held)] = held, value
+        return self._held[id(held)][1]
 
     def _operation(
         self, eqn: core.JaxprEqn, inputs: list[Value], outer: Location | None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import importlib.util
+import inspect
 import linecache
+import os
 import sysconfig
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +17,21 @@ from typing import Any
 from jax.extend import core
 
 # Frames of these are not where a model's author would look.
-_LIBRARIES = ("jax", "jaxlib", "numpy", "flax", "jaxtyping", "typeguard", "einops", "kauldron")
-_TOOLKIT = str(Path(__file__).parents[1])
+_LIBRARIES = (
+    *("jax", "jaxlib", "numpy", "flax", "equinox", "haiku", "einops"),
+    *("jaxtyping", "typeguard", "beartype", "kauldron"),
+)
+_TOOLKIT = f"{Path(__file__).parents[1]}{os.sep}"
+# Code without a file is typed in by a user, but for what Python and decorators make.
+_GENERATED = ("<frozen ", "<__array_function__", "<attrs generated", "<decorator-gen", "<@beartype")
 
 
 @dataclass(frozen=True, eq=False)
 class Location:
     """A line of a model's source, and the line that called its function, and so on outwards.
 
-    `file` is empty where nothing is known. Equal ones are one object (`_location`).
+    `file` is empty where nothing is known, and such as `<stdin>` where code was typed in. Equal
+    ones are one object (`_location`).
     """
 
     file: str
@@ -31,7 +41,7 @@ class Location:
 
     @property
     def text(self) -> str:
-        """The source line, stripped."""
+        """The source line, stripped; empty where it isn't known, as after `exec`."""
         return linecache.getline(self.file, self.line).strip()
 
     @property
@@ -42,6 +52,8 @@ class Location:
         """The last three parts of its path, none of them outside of its package, and the line."""
         if not self.file:
             return "unknown place"
+        if self.file.startswith("<"):
+            return f"{self.file}:{self.line}"
         path = Path(self.file)
         tops = (folder for folder in path.parents if not (folder / "__init__.py").is_file())
         top = next(tops, path.parent)
@@ -67,7 +79,7 @@ def location_of(eqn: core.JaxprEqn, outer: Location | None) -> Location:
     for frame in reversed(frames):
         if frame.file_name.startswith(_TOOLKIT):
             found = None  # what called the replay is no part of the model
-        elif not in_library(frame.file_name):
+        elif not in_library(frame.file_name) and not _of_dataclass(frame):
             found = _location(frame.file_name, frame.line_num, frame.function_name, found)
     return found or NOWHERE
 
@@ -77,6 +89,29 @@ def _location(file: str, line: int, function: str, caller: Location | None) -> L
     return Location(file, line, function, caller)
 
 
+def end_of(fn: Callable[..., Any]) -> Location:
+    """The line at which a function returns; that of its head where it does so at several.
+
+    `NOWHERE` where it is a library's or not written in Python.
+    """
+    inner = inspect.unwrap(fn)
+    while isinstance(inner, functools.partial):
+        inner = inspect.unwrap(inner.func)
+    if not inspect.isroutine(inner):
+        inner = type(inner).__call__
+    code = getattr(inspect.unwrap(inner), "__code__", None)
+    if code is None or in_library(code.co_filename):
+        return NOWHERE
+    places = (i.positions for i in dis.get_instructions(code) if _returns(i))
+    returns = {place.lineno for place in places if place is not None}
+    line = returns.pop() if len(returns) == 1 else code.co_firstlineno
+    return _location(code.co_filename, line or code.co_firstlineno, code.co_qualname, None)
+
+
+def _returns(instruction: dis.Instruction) -> bool:
+    return instruction.opname.startswith("RETURN_") and instruction.opname != "RETURN_GENERATOR"
+
+
 def body_is_library(program: core.ClosedJaxpr) -> bool:
     """The called function was written in a library."""
     info: Any = program.jaxpr.debug_info
@@ -84,17 +119,34 @@ def body_is_library(program: core.ClosedJaxpr) -> bool:
     return in_library(place.rsplit(":", 1)[0])
 
 
+def _of_dataclass(frame: Any) -> bool:
+    """A method that `dataclasses` wrote: it stands in `<string>`, as a user's code may."""
+    return str(frame.function_name).startswith("__create_fn__.")
+
+
 @functools.cache
 def in_library(file: str) -> bool:
     """A file that doesn't hold a model: a library's, Python's or this toolkit's own."""
-    return not file or file.startswith(("<", *_folders()))
+    if not file or file.startswith((*_GENERATED, *_folders())):
+        return True
+    return any(_below(Path(file), folder) for folder in _python())
 
 
 @functools.cache
 def _folders() -> tuple[str, ...]:
+    """Each ends with a separator, or `jax` would take in a `jaxformer` beside it."""
     specs = [importlib.util.find_spec(name) for name in _LIBRARIES]
-    folders = [place for spec in specs if spec for place in spec.submodule_search_locations or ()]
-    python = sysconfig.get_paths()["stdlib"]
-    # Site packages lie below the standard library in some installations.
-    inside = [str(p) for p in Path(python).iterdir() if p.name != "site-packages"]
-    return (*folders, _TOOLKIT, *inside)
+    places = [place for spec in specs if spec for place in spec.submodule_search_locations or ()]
+    return (*(f"{place}{os.sep}" for place in places), _TOOLKIT)
+
+
+def _python() -> set[str]:
+    return {sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib")}
+
+
+def _below(file: Path, standard_library: str) -> bool:
+    """In Python's own library; other packages lie below it in some installations."""
+    if not file.is_relative_to(standard_library):
+        return False
+    inside = file.relative_to(standard_library).parts
+    return inside[0] not in ("site-packages", "dist-packages")

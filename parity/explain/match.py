@@ -31,15 +31,22 @@ class Knowledge:
       known: ids of our values that the reference has, in whatever order of elements, or that hold
         nothing that could tell and come from known ones.
       in_place: those of them whose elements stand where the reference's do.
-      benign: ids of our values that it hasn't, but that lead back to values that it has.
+      benign: ids of our values that it hasn't, but that lead back to values that it has. No output
+        of the function is among them.
+      foreign: ids of the arrays that ours closes over and the reference hasn't.
     """
 
     known: set[int]
     in_place: set[int]
     benign: set[int]
+    foreign: set[int]
 
     def accepted(self, value: Value) -> bool:
         return id(value) in self.known or id(value) in self.benign
+
+    def strangers(self, node: Node) -> list[Value]:
+        """The closed-over arrays that an operation reads and the reference hasn't."""
+        return [v for v in node.inputs if id(v) in self.foreign and id(v) not in self.benign]
 
 
 class Matcher:
@@ -85,6 +92,13 @@ class Matcher:
         for value in ours.inputs:
             known.add(id(value))
             in_place.add(id(value))
+        for value in ours.closed:
+            mark = self.prints.of(value)
+            # Of one that can't tell it is not asked where it comes from.
+            if self.has(mark) or not mark.telling:
+                known.add(id(value))
+            if mark.exact in self._exact or not mark.telling:
+                in_place.add(id(value))
         for node in ours.nodes:
             settled = all(v.constant or id(v) in known for v in node.inputs)
             straight = all(v.constant or id(v) in in_place for v in node.inputs)
@@ -98,7 +112,10 @@ class Matcher:
                     telling_known.add(id(value))
                 if mark.exact in self._exact and (mark.telling or straight):
                     in_place.add(id(value))
-        return Knowledge(known, in_place, _leading_back(ours, known, telling_known))
+        benign = _leading_back(ours, known, telling_known)
+        benign -= {id(value) for value in ours.outputs.values()}
+        foreign = {id(value) for value in ours.closed} - known
+        return Knowledge(known, in_place, benign, foreign)
 
 
 def _leading_back(ours: Graph, known: set[int], telling: set[int]) -> set[int]:
@@ -112,9 +129,12 @@ def _leading_back(ours: Graph, known: set[int], telling: set[int]) -> set[int]:
 
 
 def origins(ours: Graph, knowledge: Knowledge) -> Iterable[Node]:
-    """Operations whose inputs are known, whose output is not and leads back to nothing known."""
+    """Operations whose inputs are known, whose output is not and leads back to nothing known.
+
+    The first that reads a closed-over array which the reference hasn't is one, too.
+    """
     for node in ours.nodes:
-        inputs = [v for v in node.inputs if not v.constant]
+        inputs = [v for v in node.inputs if not v.constant and id(v) not in knowledge.foreign]
         if all(knowledge.accepted(v) for v in inputs) and not all(
             knowledge.accepted(v) for v in node.outputs
         ):

@@ -20,11 +20,13 @@ def misplaced(
 ) -> tuple[Node | None, Counterpart | None]:
     """The operation that put an input's elements in other places than the reference's, if one did.
 
+    None beside a counterpart: the elements of a closed-over array stand in other places.
+
     Proof: with the elements in the reference's places the origin's output is the reference's.
     """
     moved: list[tuple[int, Value, Any]] = []
     for position, value in enumerate(origin.inputs):
-        if value.constant or id(value) in knowledge.in_place or value.node is None:
+        if value.constant or id(value) in knowledge.in_place:
             continue
         for twin in matcher.twins(value)[:4]:
             array = laid_out(twin.array, value.array)
@@ -67,7 +69,8 @@ def misplaced_output(
         twin = matcher.reference.outputs.get(name)
         if twin is None or id(value) in knowledge.in_place or id(value) not in knowledge.known:
             continue
-        if twin.array.shape == value.array.shape and value.node is not None:
+        same = matcher.prints.of(twin).content == matcher.prints.of(value).content
+        if same and twin.array.shape == value.array.shape and value.node is not None:
             node = _first_out_of_place(value, knowledge)
             return node, Counterpart(value, twin, twin.array, False, 0.0, True)
     return None, None

@@ -21,7 +21,7 @@ from jax.extend.core import primitives
 
 from parity.errors import RequestError
 from parity.explain.explanation import Explanation
-from parity.explain.findings import Finding, differing
+from parity.explain.findings import Finding
 from parity.explain.graph import Node, Value
 
 _MOST_OPERATIONS = 60
@@ -72,7 +72,7 @@ a = ours({values_ours})
 b = reference({values_reference}){adapt}
 print("ours     ", a.reshape(-1)[:8])
 print("reference", b.reshape(-1)[:8])
-differ = np.asarray(a != b)
+differ = np.asarray((a != b) & ~((a != a) & (b != b)))  # NaN equals NaN
 print(int(differ.sum()), "of", differ.size, "elements differ")
 '''
 
@@ -84,10 +84,8 @@ def write_repro(explanation: Explanation, path: Path) -> Path:
       RequestError: there is nothing to show, an operation can't be written down, or the file can't
         be written.
     """
-    finding = next(
-        (c.findings[0] for c in explanation.causes if c.findings[0].reference is not None), None
-    )
-    if finding is None or finding.counterpart is None:
+    finding = next((c.findings[0] for c in explanation.causes if _shows(c.findings[0])), None)
+    if finding is None:
         raise RequestError("--repro: nothing departs that has a counterpart, so nothing to show")
     data = path.with_suffix(".safetensors")
     text, arrays = _script(finding, data.name)
@@ -100,6 +98,12 @@ def write_repro(explanation: Explanation, path: Path) -> Path:
     except OSError as error:
         raise RequestError(f"can't write {path}: {error.strerror}; name another --repro") from error
     return path
+
+
+def _shows(finding: Finding) -> bool:
+    """Both values were made by operations; an array that was given needs no script."""
+    found = finding.counterpart
+    return found is not None and found.ours.node is not None and found.reference.node is not None
 
 
 @dataclass
@@ -119,8 +123,9 @@ def _script(finding: Finding, data: str) -> tuple[str, Mapping[str, np.ndarray]]
     assert made is not None
     ours = _body(counterpart.ours, set(finding.known), shared)
     reference = _body(counterpart.reference, set(finding.reference_known), shared)
-    count = differing(finding)
-    title = f"{made.operation}: {count[0]} of {count[1]} elements differ" if count else "departs"
+    count = finding.differing
+    assert count is not None
+    title = f"{made.operation}: {count.count} of {count.size} elements differ"
     layout = counterpart.array.shape != counterpart.reference.array.shape
     text = _TEMPLATE.format(
         title=title,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -26,6 +26,8 @@ _CALLS = {
     "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
     "custom_vjp_call_jaxpr": "fun_jaxpr",
+    "custom_vmap_call": "call",
+    "composite": "jaxpr",
 }
 
 
@@ -64,10 +66,31 @@ def evaluate(
     return [read(atom) for atom in jaxpr.outvars]
 
 
+def operations(program: core.ClosedJaxpr) -> frozenset[str]:
+    """Names of a program's operations, those of the programs inside it included."""
+    return frozenset(_operations(program.jaxpr))
+
+
+def _operations(program: core.Jaxpr) -> Iterator[str]:
+    for eqn in program.eqns:
+        yield eqn.primitive.name
+        for value in eqn.params.values():
+            for inner in value if isinstance(value, tuple) else (value,):
+                if isinstance(inner, core.ClosedJaxpr):
+                    inner = inner.jaxpr
+                if isinstance(inner, core.Jaxpr):
+                    yield from _operations(inner)
+
+
+class EvaluationError(RequestError):
+    """A program that can't be evaluated in another dtype; the message names the operation."""
+
+
 class Widening:
     """Operations and constants in a wider float: nothing is rounded to a narrower one.
 
-    A cast to a narrower float passes its value on; integers and booleans stay as they are.
+    A cast to a narrower float passes its value on; integers and booleans stay as they are. Complex
+    numbers have parts of the wide dtype. A float that is made of given bits is widened after that.
 
     Args:
       dtype: float32 or float64; the latter needs x64 enabled around tracing and running.
@@ -78,41 +101,51 @@ class Widening:
 
     def cast(self, value: Any) -> Any:
         """A float array, or its abstract shape, in the wide dtype; anything else unchanged."""
-        if not is_float(value.dtype):
+        if not is_inexact(value.dtype):
             return value
         if isinstance(value, jax.ShapeDtypeStruct):
-            return jax.ShapeDtypeStruct(value.shape, self.dtype)
-        return jnp.asarray(value).astype(self.dtype)
+            return jax.ShapeDtypeStruct(value.shape, self._widened(value.dtype))
+        return jnp.asarray(value).astype(self._widened(value.dtype))
 
     def constant(self, value: Any) -> Any:
+        if isinstance(value, jax.Array):  # random keys too
+            return self.cast(value)
         return self.cast(jnp.asarray(value, getattr(value, "dtype", np.asarray(value).dtype)))
 
     def __call__(self, eqn: core.JaxprEqn, inputs: list[Any]) -> Sequence[Any]:
         """The meaning of one operation.
 
         Raises:
-          RequestError: the operation reads a float's bits, which a wider one hasn't.
+          EvaluationError: the operation reads a float's bits, which a wider one hasn't.
         """
         name = eqn.primitive.name
         if name == "reduce_precision":
             return inputs
+        if name == "bitcast_convert_type" and not is_inexact(dtype_of(eqn.invars[0])):
+            return [self.cast(eqn.primitive.bind(*inputs, **eqn.params))]
         if name in ("bitcast_convert_type", "pallas_call", "ffi_call", "custom_call"):
-            raise RequestError(
-                f"the oracle can't evaluate {name}, which has no meaning in {self.dtype}; "
-                "run with --oracle none"
-            )
+            raise EvaluationError(f"{name} has no meaning in {self.dtype}")
         params = {key: self._parameter(value) for key, value in eqn.params.items()}
+        if "precision" in params:  # accelerators multiply narrower by default
+            params["precision"] = jax.lax.Precision.HIGHEST
         outputs = eqn.primitive.bind(*inputs, **params)
         return outputs if eqn.primitive.multiple_results else [outputs]
 
     def _parameter(self, value: Any) -> Any:
         if isinstance(value, core.ClosedJaxpr):
             return self.program(value)
+        if isinstance(value, core.Jaxpr):  # what a reduction or scatter combines elements by
+            return self.program(core.ClosedJaxpr(value, ())).jaxpr
         if isinstance(value, tuple) and value and isinstance(value[0], core.ClosedJaxpr):
             return tuple(self.program(inner) for inner in value)
-        if isinstance(value, np.dtype) and is_float(value):
-            return self.dtype
+        if isinstance(value, np.dtype) and is_inexact(value):
+            return self._widened(value)
         return value
+
+    def _widened(self, dtype: Any) -> Any:
+        if is_float(dtype):
+            return self.dtype
+        return jnp.dtype(jnp.complex128 if self.dtype.itemsize == 8 else jnp.complex64)
 
     def program(self, program: core.ClosedJaxpr) -> core.ClosedJaxpr:
         """A whole program in the wide dtype, such as a loop's body."""
@@ -127,6 +160,11 @@ class Widening:
 def is_float(dtype: Any) -> bool:
     """bfloat16 and its kin included."""
     return jnp.issubdtype(dtype, jnp.floating)
+
+
+def is_inexact(dtype: Any) -> bool:
+    """A float or a complex number."""
+    return jnp.issubdtype(dtype, jnp.inexact)
 
 
 def dtype_of(atom: core.Var | core.Literal) -> Any:

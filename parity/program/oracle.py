@@ -4,7 +4,8 @@ The same formulation on the same weights, in float32 or float64. Each stage is t
 arguments in float32 (so that constants such as an epsilon aren't rounded to bfloat16 while it is
 traced) and every operation of the result is then evaluated in the oracle's dtype, casts to narrower
 floats included, wherever they are written. In float64 the weights are widened stage by stage; x64
-is enabled around that only.
+is enabled around that only, and not while a model is traced: it would change what its own code
+makes, such as a counter of a loop or an array of zeros.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from jax.extend import core
 
-from parity.program.jaxprs import Widening, evaluate
+from parity.errors import RequestError
+from parity.program.jaxprs import Widening, evaluate, operations
 from parity.program.stages import Stage, injecting, stage_arguments
 from parity.trace.frames import FrameSpec, Trace
 from parity.trace.manifest import Manifest
-from parity.trace.recorder import TappedFunction
+from parity.trace.tap import TappedFunction
 
 OracleDType = Literal["float32", "float64"]
 
@@ -57,38 +60,35 @@ class Oracle:
     def __init__(self, stages: Sequence[Stage], dtype: OracleDType) -> None:
         self.dtype = dtype
         self._stages = stages
-        self._programs = StagePrograms(self._widened)
+        self._programs = StagePrograms(self._widened, dtype)
 
     def free(self) -> Trace:
         """Every tap's value when the wide result of each stage is what the next takes.
 
         Raises:
-          RequestError: a stage works on the bits of floats.
+          EvaluationError: a stage works on the bits of floats.
         """
         frames: dict[str, np.ndarray] = {}
         carried: tuple[Any, ...] = ()
         for stage in self._stages:
             arguments = (*stage.args, *(carried if stage.source else ()))
-            with wide(self.dtype):
-                output, taps = self._programs.run(stage, stage.fn, arguments)
-                carried = (output,)
-                frames |= fetched(stage, taps)
+            output, taps = self._programs.run(stage, stage.fn, arguments)
+            carried = (output,)
+            frames |= fetched(stage, taps)
         return trace_of(frames)
 
     def on(self, stage: Stage, reference: Trace) -> dict[str, np.ndarray]:
         """A stage's values by full tap name, when the reference's are what each tap passes on.
 
         Raises:
-          RequestError: the stage works on the bits of floats.
+          EvaluationError: the stage works on the bits of floats.
         """
         arguments = stage_arguments(stage, reference, "taps")
-        with wide(self.dtype):
-            _, taps = self._programs.run(stage, injecting(stage.fn), arguments)
-            return fetched(stage, taps)
+        _, taps = self._programs.run(stage, injecting(stage.fn), arguments)
+        return fetched(stage, taps)
 
     def _widened(self, fn: TappedFunction, arguments: tuple[Any, ...]) -> Callable[..., Any]:
-        shapes = jax.tree.map(Widening("float32").cast, arguments)
-        program, shape = jax.make_jaxpr(collecting(fn), return_shape=True)(*shapes)
+        program, shape = unrounded(collecting(fn), arguments)
         widening = Widening(self.dtype)
 
         def run(*arguments: Any) -> Any:
@@ -97,6 +97,28 @@ class Oracle:
             return jax.tree.unflatten(jax.tree.structure(shape), outputs)
 
         return run
+
+
+def unrounded(fn: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[core.ClosedJaxpr, Any]:
+    """The program of `fn` for float32 arguments, and the shapes of its results.
+
+    Where it has no such program, or another one, it is that of the arguments' own dtypes: some
+    functions join their arguments with narrow arrays that they hold, and random bits are drawn
+    anew for each dtype.
+    """
+    trace = jax.make_jaxpr(fn, return_shape=True)
+    cast = jax.tree.map(Widening("float32").cast, arguments)
+    dtypes, cast_dtypes = ([x.dtype for x in jax.tree.leaves(xs)] for xs in (arguments, cast))
+    if dtypes == cast_dtypes:
+        return trace(*arguments)
+    try:
+        program, shape = trace(*cast)
+    except (TypeError, AssertionError, RequestError):
+        # For operands or carries of two dtypes; a failure of the function's own is raised here.
+        return trace(*arguments)
+    if "bitcast_convert_type" in operations(program):
+        return trace(*arguments)
+    return program, shape
 
 
 # Compiling takes longer than running these, and what they judge is rounded far above them.
@@ -108,12 +130,16 @@ class StagePrograms:
 
     Args:
       build: makes, of a tapped function and the shapes of its arguments, what to compile.
+      dtype: the wide dtype in which it runs.
     """
 
     def __init__(
-        self, build: Callable[[TappedFunction, tuple[Any, ...]], Callable[..., Any]]
+        self,
+        build: Callable[[TappedFunction, tuple[Any, ...]], Callable[..., Any]],
+        dtype: OracleDType,
     ) -> None:
         self._build = build
+        self._dtype = dtype
         self._programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
     def run(self, stage: Stage, fn: TappedFunction, arguments: tuple[Any, ...]) -> Any:
@@ -122,7 +148,8 @@ class StagePrograms:
         if key not in self._programs:
             shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arguments)
             self._programs[key] = jax.jit(self._build(fn, shapes), compiler_options=_QUICKLY)
-        return self._programs[key](*arguments)
+        with wide(self._dtype):
+            return self._programs[key](*arguments)
 
 
 def fetched(stage: Stage, taps: dict[str, jax.Array]) -> dict[str, np.ndarray]:

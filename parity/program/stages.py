@@ -8,7 +8,7 @@ made between that tap and the ones before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,10 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from parity.trace.frames import Trace, numpy_dtype
-from parity.trace.recorder import TappedFunction
+from parity.trace.tap import InjectingTap, TappedFunction
 
 Scope = Literal["blocks", "taps"]
-Tap = Callable[[str, jax.Array], jax.Array]
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ class Stage:
       args: its parameters and whatever else it reads.
       source: full name of the tap whose value is its input; None for the first piece.
       taps: names of its taps where the prefix alone doesn't tell them from another piece's.
+      whole: it is what the model runs, and not a piece that stands for a part of that.
     """
 
     prefix: str
@@ -43,29 +43,11 @@ class Stage:
     args: tuple[Any, ...]
     source: str | None = None
     taps: tuple[str, ...] | None = None
+    whole: bool = False
 
     def has(self, tap: str) -> bool:
         """A tap's full name is one of this piece."""
         return tap.startswith(self.prefix) if self.taps is None else tap in self.taps
-
-
-class InjectingTap:
-    """Shows `tap` the computed value and passes on the one of that name in `values`, if any.
-
-    Attributes:
-      values: for functions that look at their values some other way, such as in a loop.
-    """
-
-    def __init__(self, tap: Tap, values: Mapping[str, jax.Array]) -> None:
-        self._tap = tap
-        self.values = values
-
-    def __call__(self, name: str, value: jax.Array) -> jax.Array:
-        value = self._tap(name, value)
-        given = self.values.get(name, value)
-        # Another shape or dtype is a difference of its own; the function goes on with what it has.
-        fits = (given.shape, given.dtype) == (value.shape, value.dtype)
-        return given if fits else value
 
 
 def injecting(fn: TappedFunction) -> TappedFunction:

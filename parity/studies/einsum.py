@@ -23,13 +23,15 @@ import numpy as np
 from jaxformer import model
 from jaxformer.attention import PADDING_ID, positions_of
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
-from jaxformer.config import PRESETS, Config, Gating
+from jaxformer.config import PRESETS, Config
 from jaxformer.layers import gate_and_up
+from jaxformer.numerics import Gating
 from jaxformer.params import BlockParams
 from parity.arrays.metrics import compare_arrays
 from parity.errors import RequestError
+from parity.sides.recording import record_trace
 from parity.studies.summation import Chain, replay, reveal
-from parity.trace.recorder import COMPILER_OPTIONS, NumericsMode, record_trace
+from parity.trace.recorder import COMPILER_OPTIONS, NumericsMode
 
 FORMULATIONS: tuple[Gating, ...] = get_args(Gating)
 OFFICIAL: Gating = "fused"

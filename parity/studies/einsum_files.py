@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxformer.config import Gating
+    from jaxformer.numerics import Gating
     from parity.studies.einsum import Row
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +89,9 @@ def function_plan(
     Args:
       reference_label: what messages call the reference.
     """
-    from parity.sides.function import function_side
+    from parity.sides.callables import call_of
+    from parity.sides.function import frame_names, function_side, output_paths
+    from parity.sides.naming import renaming
     from parity.sides.stored import StoredSide
     from parity.trace.frames import Trace
     from parity.verdict.plan import Candidate, Held, Plan
@@ -96,13 +99,19 @@ def function_plan(
     unknown = [word for word in allow if word not in _ALLOWED]
     if unknown:
         raise RequestError(f"allow takes {', '.join(_ALLOWED)}; got {unknown[0]!r}")
-    own = function_side(ours, inputs, "ours", select=taps, numerics=numerics, names=names)
+    call = call_of(ours, *inputs)
+    side = functools.partial(function_side, inputs=inputs, select=taps, numerics=numerics)
+    own = side(call, label="ours")
+    if names:
+        rename = renaming(names, frame_names(own))
+        own = side(call, label="ours", rename=rename)
     theirs: Side
     if isinstance(reference, Trace):
         theirs = StoredSide(reference, label=reference_label or "the stored trace")
     else:
-        theirs = function_side(reference, inputs, "the reference", select=taps, numerics=numerics)
-        check_outputs(own.outputs, theirs.outputs)
+        other = call_of(reference, *inputs)
+        check_outputs(output_paths(call), output_paths(other))
+        theirs = side(other, label="the reference")
 
     @contextlib.contextmanager
     def opened() -> Iterator[Side]:
@@ -139,10 +148,11 @@ class FunctionSubject:
     """`file.py:function` or `module:function` on a command line; see Subject."""
 
     examples = """\
-  python -m parity.compare my_port.py:forward --reference my_port.py:hf_forward \\
+  python -m parity.compare my_port.py:ours --reference my_port.py:theirs \\
       --inputs my_port.py:inputs
-  python -m parity.record my_port.py:forward --inputs my_port.py:inputs --out golden
-  python -m parity.compare my_port.py:forward --reference golden \\
+  python -m parity.record my_port.py:theirs --inputs my_port.py:inputs \\
+      --out golden
+  python -m parity.compare my_port.py:ours --reference golden \\
       --inputs my_port.py:inputs"""
 
     def __init__(self, word: str) -> None:
@@ -154,17 +164,13 @@ class FunctionSubject:
             "--inputs",
             metavar="FILE.py:NAME",
             required=True,
-            help="the arguments of both functions: a function that returns them, or a tuple",
-        )
-        parser.add_argument("--taps", metavar="GLOB,…", default="*", help="which taps (all)")
-        parser.add_argument(
-            "--numerics",
-            default="default",
-            help="default|strict: as users compile, or without excess precision",
+            help="what the functions are called with: a function that returns a tuple of "
+            "arguments, or the tuple",
         )
 
     def add_compare_arguments(self, parser: argparse.ArgumentParser) -> None:
-        _add_reference(parser, " or a trace folder")
+        _add_reference(parser, ", or a trace folder")
+        _add_run_arguments(parser)
         parser.add_argument(
             "--name",
             metavar="OURS=THEIRS",
@@ -176,12 +182,12 @@ class FunctionSubject:
             "--allow",
             metavar="|".join(_ALLOWED),
             default="rounding",
-            help="which differences are parity too, beside none (default: rounding; unjudged "
-            "allows both)",
+            help="which differences are parity too: none, those of rounding (default), or "
+            "unjudged ones as well",
         )
 
     def add_record_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """None of its own."""
+        _add_run_arguments(parser)
 
     def add_explain_arguments(self, parser: argparse.ArgumentParser) -> None:
         _add_reference(parser, "")
@@ -221,11 +227,13 @@ class FunctionSubject:
 
         @contextlib.contextmanager
         def side(progress: Progress) -> Iterator[Side]:
+            from parity.sides.callables import call_of
             from parity.sides.function import function_side
 
             progress(f"tracing {self._word}")
+            call = call_of(function, *inputs)
             yield function_side(
-                function, inputs, self._word, select=parsed.taps, numerics=parsed.numerics
+                call, inputs, self._word, select=parsed.taps, numerics=parsed.numerics
             )
 
         return side
@@ -237,10 +245,10 @@ class FunctionSubject:
         inputs = load_inputs(parsed.inputs)
 
         def explanation(progress: Progress) -> Explanation:
-            from parity.explain.explanation import explain
+            from parity.explain.explanation import causes
 
             progress("replaying both functions")
-            return explain(ours, reference, *inputs)
+            return causes(ours, reference, *inputs)
 
         return explanation
 
@@ -251,6 +259,15 @@ def _add_reference(parser: argparse.ArgumentParser, more: str) -> None:
         metavar="FILE.py:FUNCTION",
         required=True,
         help=f"what to hold it against: a function of the same arguments{more}",
+    )
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--taps", metavar="GLOB,…", default="*", help="which taps (all)")
+    parser.add_argument(
+        "--numerics",
+        default="default",
+        help="default|strict: as users compile, or without excess precision",
     )
 
 

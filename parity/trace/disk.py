@@ -114,7 +114,7 @@ def check_free(folder: Path) -> None:
         raise RequestError(f"{folder} {_contents(folder)}; name a new folder for the trace")
 
 
-def load_trace(folder: Path, *, partial: bool = False) -> Trace:
+def load_trace(folder: str | Path, *, partial: bool = False) -> Trace:
     """Open a trace; frames are read from disk one by one, when asked for.
 
     Args:
@@ -123,6 +123,7 @@ def load_trace(folder: Path, *, partial: bool = False) -> Trace:
     Raises:
       RequestError: not a trace, or a damaged one, or an incomplete one without `partial`.
     """
+    folder = Path(folder)
     document = _read_manifest(folder)
     expected = [
         FrameSpec(index, name, tuple(shape), dtype)

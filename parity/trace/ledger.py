@@ -100,14 +100,14 @@ class OrderedDelivery:
         doubled = {index: times for (index, _), times in self._arrived.items() if times > 1}
         if missing:
             raise LedgerError(
-                f"{some(missing)} never arrived, expected once each; traced but not run: "
-                "is it inside a branch of cond?"
+                f"{some(missing)} never arrived, expected once each; if it is inside a branch, "
+                "record hoisted(fn, route_of(fn, *args)), of parity.program.loops"
             )
         if doubled:
             names = [self._specs[index].name for index in sorted(doubled)]
             raise LedgerError(
                 f"{some(names)} arrived {doubled[min(doubled)]} times, expected once: "
-                "is it inside scan, a loop, vmap or remat?"
+                "if it is inside a loop or vmap, record hoisted(fn), of parity.program.loops"
             )
 
 

@@ -6,8 +6,6 @@ A tapped function takes a keyword argument `tap` and passes named values through
         h = tap("hidden", jnp.tanh(x))
         return tap("out", h @ h.T)
 
-    trace = record_trace(f, x)
-
 As a command, `python -m parity.record` records a model into a folder.
 """
 
@@ -24,12 +22,11 @@ import jax
 import numpy as np
 
 from parity.errors import RequestError
-from parity.trace.frames import FrameSpec, MemorySink, Sink, Trace
+from parity.trace.frames import FrameSpec, Sink
 from parity.trace.ledger import LedgerError, OrderedDelivery, some
-from parity.trace.manifest import Manifest
+from parity.trace.tap import TappedFunction
 
 NumericsMode = Literal["default", "strict"]
-TappedFunction = Callable[..., jax.Array]
 
 # A larger frame (logits, mostly) is handed over in pieces: JAX copies what a callback gets, and the
 # allocator takes so large a block from the system each time and gives it back.
@@ -65,6 +62,7 @@ class TapRecorder:
         self.specs: list[FrameSpec] = []
         self.seen: list[str] = []
         self._deliver: Callable[[int, int, np.ndarray], None] | None = None
+        self._broken: list[str] = []
 
     def __call__(self, name: str, value: jax.Array) -> jax.Array:
         if name in self.seen:
@@ -90,17 +88,31 @@ class TapRecorder:
             receive = functools.partial(self._receive, spec.index, start)
             jax.debug.callback(receive, flat[start : start + step])
 
+    def require(self, condition: jax.Array, message: str) -> None:
+        """A run in which `condition` is false raises LedgerError, with `message`."""
+        jax.debug.callback(functools.partial(self._check, message), condition)
+
     @contextlib.contextmanager
     def delivering(self, deliver: Callable[[int, int, np.ndarray], None]) -> Iterator[None]:
         """Within this context values go to `deliver(index, start, value)`, on XLA's threads.
 
         `start` is the flat position of a piece in its frame, 0 for a whole one.
+
+        Raises on leaving:
+          LedgerError: a condition that was required is false.
         """
         self._deliver = deliver
+        self._broken.clear()
         try:
             yield
         finally:
             self._deliver = None
+        if self._broken:
+            raise LedgerError(self._broken[0])
+
+    def _check(self, message: str, condition: jax.Array) -> None:
+        if not np.asarray(condition):
+            self._broken.append(message)
 
     def _receive(self, index: int, start: int, value: jax.Array) -> None:
         # XLA calls this from its own threads, in any order; it must not call back into JAX. The
@@ -165,24 +177,6 @@ def compile_recording(
         found = f"it has {some(recorder.seen)}" if recorder.seen else "it has none"
         raise RequestError(f"no tap of the function is selected; {found}")
     return Recording(recorder, lowered.compile())
-
-
-def record_trace(
-    fn: TappedFunction, *args: Any, taps: str = "*", numerics: NumericsMode = "default"
-) -> Trace:
-    """Every frame of one run of `fn(*args, tap=…)`, in memory.
-
-    Args:
-      taps: comma-separated glob patterns.
-
-    Raises:
-      RequestError: the function has no taps, or none is selected.
-      LedgerError: a frame is missing or doubled, or a name occurs twice.
-    """
-    sink = MemorySink()
-    recorder = TapRecorder(taps)
-    compile_recording(fn, *args, recorder=recorder, numerics=numerics).run(*args, sink=sink)
-    return sink.trace(Manifest(getattr(fn, "__name__", "function"), numerics=numerics))
 
 
 def run_untapped(fn: TappedFunction, *args: Any, numerics: NumericsMode = "default") -> jax.Array:

@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from parity.arrays.accuracy import Accuracy, accuracy, share_of_bound
 from parity.arrays.metrics import Metrics
 from parity.program.bounds import Bounds
+from parity.program.jaxprs import EvaluationError
 from parity.program.oracle import Oracle, OracleDType
 from parity.program.stages import Scope, Stage
 from parity.sides.side import Side
 from parity.trace.frames import Trace
 from parity.verdict.comparison import Column
 from parity.verdict.diff import DiffSink
+from parity.verdict.formula import Formula, exceeds
 from parity.verdict.noise import Floor
 from parity.verdict.run import recorded
 from parity.verdict.status import judged
-from parity.verdict.taps import StageError
+from parity.verdict.taps import StageError, TapDiff
 
 _Pair = tuple[np.ndarray, np.ndarray]
 
@@ -54,7 +55,7 @@ class Evidence:
         dtype: OracleDType | None,
         progress: Callable[[str], None],
         floor: Floor | None = None,
-        boundaries: Collection[str] = (),
+        boundaries: frozenset[str] = frozenset(),
     ) -> None:
         self.notes: list[str] = []
         self._floor = floor or {}
@@ -81,7 +82,19 @@ class Evidence:
         self._held.close()
 
     def examine(self, column: Column, candidate: Side) -> Column:
-        """The column with local errors, accuracies, statuses and reasons."""
+        """The column with local errors, accuracies, statuses and reasons.
+
+        Where the oracle can't evaluate a program, statuses are given without one, and `notes` says
+        so.
+        """
+        try:
+            return self._examined(column, candidate)
+        except EvaluationError as error:
+            self.notes.append(f"no oracle: {error}")
+            self._dtype = self._oracle = None
+            return self._examined(column, candidate)
+
+    def _examined(self, column: Column, candidate: Side) -> Column:
         taps = {
             tap.tap: dataclasses.replace(tap, floor=self._floor.get(tap.tap)) for tap in column.taps
         }
@@ -89,15 +102,23 @@ class Evidence:
         if self._oracle is not None and column.first_divergence is not None:
             for name, free in self._accuracies(candidate).items():
                 taps[name] = dataclasses.replace(taps[name], accuracy=free)
-        if "blocks" in self._scopes:
-            for name, local in self._run(candidate, "blocks", DiffSink(self.control("blocks"))):
-                if name in taps:
-                    taps[name] = dataclasses.replace(taps[name], local=local)
         if "taps" in self._scopes:
             for name, stage in self._stage_errors(candidate).items():
                 if name in taps:
                     taps[name] = dataclasses.replace(taps[name], stage=stage)
+        if "blocks" in self._scopes:
+            for name, local in self._locals(candidate, taps):
+                if name in taps:
+                    taps[name] = dataclasses.replace(taps[name], local=local)
         return dataclasses.replace(column, taps=judged(list(taps.values())))
+
+    def _locals(
+        self, candidate: Side, taps: Mapping[str, TapDiff]
+    ) -> Iterable[tuple[str, Metrics]]:
+        """Made in a tap's row; where each tap is a row of its own, made at the tap."""
+        if "taps" in self._scopes and self._boundaries >= {s.name for s in self._reference.specs}:
+            return [(name, tap.stage.metrics) for name, tap in taps.items() if tap.stage]
+        return self._run(candidate, "blocks", DiffSink(self.control("blocks")))
 
     def _prepare(self) -> None:
         if self._oracle is None and self._dtype is not None:
@@ -151,10 +172,14 @@ class Evidence:
             different[name] = (ours, reference)
 
         sink = DiffSink(self.control("taps"), None, on_difference)
-        errors = {name: StageError(metrics) for name, metrics in self._run(candidate, "taps", sink)}
+        whole = all(stage.whole for stage in (*candidate.stages, *self._source.stages))
+        errors = {
+            name: StageError(metrics, whole=whole)
+            for name, metrics in self._run(candidate, "taps", sink)
+        }
         if self._oracle is None or self._dtype is None:
             return errors
-        ours_oracle = Oracle(candidate.stages, self._dtype)
+        ours = Formula(candidate.stages, self._dtype)
         kernels = self._on_our_kernels(different)
         if different:
             self._progress(f"{candidate.label}: judging {len(different)} taps by the oracle")
@@ -163,23 +188,28 @@ class Evidence:
             if not names:
                 continue
             truths, bounds = self._truth(stage)
-            own = _same_stage(candidate.stages, stage)
-            formula = {} if own is None else ours_oracle.on(own, self._reference)
+            own = ours.of(stage, self._reference)
             for name in names:
-                ours, reference = different[name]
-                limit, ideal_limit = bounds[name]
+                pair, (limit, ideal_limit) = different[name], bounds[name]
                 share = None
-                if name in formula:
-                    share = share_of_bound(truths[name], formula[name], ideal_limit)
+                if own is not None and name in own.values:
+                    share = share_of_bound(truths[name], own.values[name], ideal_limit)
+                bound_share = share_of_bound(*pair, limit)
+                if own is not None and share is not None and share <= 1 and exceeds(bound_share):
+                    bound_share = share_of_bound(*pair, (limit + own.limit(name)) / 2)
                 twin = kernels.get(name)
                 errors[name] = dataclasses.replace(
                     errors[name],
-                    kernels=None if twin is None else accuracy(truths[name], ours, twin),
-                    bound_share=share_of_bound(reference, ours, limit),
+                    kernels=None if twin is None else accuracy(truths[name], pair[0], twin),
+                    bound_share=bound_share,
                     formula_share=share,
-                    accuracy=accuracy(truths[name], ours, reference),
+                    accuracy=accuracy(truths[name], *pair),
+                    unruled=tuple(sorted(self._unruled(name))),
                 )
         return errors
+
+    def _unruled(self, name: str) -> frozenset[str]:
+        return frozenset() if self._bounds is None else self._bounds.unknown.get(name, frozenset())
 
     def _on_our_kernels(self, different: Mapping[str, _Pair]) -> Mapping[str, np.ndarray]:
         """What the formula makes of a stored reference's values here, of differing float32 taps.
@@ -206,9 +236,3 @@ class Evidence:
             values = self._oracle.on(stage, self._reference)
             self._truths[key] = values, self._bounds.on(stage, self._reference)
         return self._truths[key]
-
-
-def _same_stage(stages: Sequence[Stage], stage: Stage) -> Stage | None:
-    """The candidate's piece with the same taps."""
-    same: Any = (s for s in stages if (s.prefix, s.taps) == (stage.prefix, stage.taps))
-    return next(same, None)

@@ -4,13 +4,20 @@ A tap whose bits differ is judged by what its own stage makes of the reference's
 
     rounding    the two formulas agree when nothing is rounded (`formula_share` at most 1), the
                 difference stays within what two roundings can be apart (`bound_share` at most 1;
-                parity/program/bounds.py derives it), and ours is no worse than the reference
-                against the oracle (parity/arrays/accuracy.py says what worse is)
+                parity/program/bounds.py and parity/verdict/formula.py derive it), and ours is no
+                worse than the reference against the oracle (parity/arrays/accuracy.py says what
+                worse is)
     diverged    one of the three fails
     unjudged    not decided: no oracle was asked, neither formula nor bound is known, or the stage
                 was not run; the reason says what would decide it
 
 and a tap at which nothing is made has the worst status of what was made before it.
+
+Where nothing was made before it either, it is rounding if both sides ran as they are, and not
+pieces that stand for parts of them. Both have the same bits at every tap before, and make the same
+bits of these values when they run on them: their formulas agree there. What is left is that a
+compiler keeps a value between two taps unrounded where both are compiled into one, as XLA does
+within its fusions; a loop, a call or another order of statements moves that.
 """
 
 from __future__ import annotations
@@ -37,11 +44,13 @@ def judged(taps: Sequence[TapDiff]) -> list[TapDiff]:
             result.append(tap)
             continue
         own, reason = _own_status(tap)
+        if own is None and not origin:
+            own, reason = _compiled_together(tap)
         if own is not None:
             origin.setdefault(own, tap.tap)
-        status: Status = next((worst for worst in _WORST if worst in origin), "unjudged")
+        status: Status = next(worst for worst in _WORST if worst in origin)
         if own is None:
-            reason = _inherited(tap, origin, status)
+            reason = f"inherited from {origin[status]}; {_nothing(tap)}"
         elif own != status:
             reason += f"; inherits from {origin[status]}"
         result.append(dataclasses.replace(tap, status=status, reason=reason))
@@ -97,17 +106,21 @@ def _undecided(stage: StageError) -> str:
     return f"no error rule for {named}; a tap before and after it would keep the rest judged"
 
 
-def _inherited(tap: TapDiff, origin: dict[Status, str], status: Status) -> str:
-    """Why a tap at which nothing is made differs."""
+def _compiled_together(tap: TapDiff) -> tuple[Status, str]:
+    """Of a tap that differs though nothing is made at it, nor at any tap before."""
+    reason = (
+        f"{_nothing(tap)}, nor at any tap before: it comes of what is compiled together, which "
+        "--numerics strict would show"
+    )
+    if tap.stage is not None and tap.stage.whole:
+        return "rounding", reason
+    return "unjudged", f"{reason}, or the pieces aren't what ran"
+
+
+def _nothing(tap: TapDiff) -> str:
     local = tap.made_here
     assert local is not None
-    nothing = f"on the reference's values 0 of {local.size} differ"
-    if status in origin:
-        return f"inherited from {origin[status]}; {nothing}"
-    return (
-        f"{nothing}, nor at any tap before: it comes of what is compiled together, "
-        "which --numerics strict would show"
-    )
+    return f"on the reference's values 0 of {local.size} differ"
 
 
 def _within(metrics: Metrics, floor: Metrics | None) -> bool:

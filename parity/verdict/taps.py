@@ -48,6 +48,7 @@ class StageError:
       kernels: the same with, for the reference, its formula on our kernels; None where the
         reference itself runs on them.
       unruled: operations whose error no rule bounds, where that is why no bound is known.
+      whole: both sides ran as they are on these values; not pieces that stand for parts of them.
     """
 
     metrics: Metrics
@@ -56,6 +57,7 @@ class StageError:
     accuracy: Accuracy | None = None
     kernels: Accuracy | None = None
     unruled: tuple[str, ...] = ()
+    whole: bool = False
 
     @property
     def less_accurate(self) -> bool:

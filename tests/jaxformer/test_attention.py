@@ -10,6 +10,7 @@ from cases import SMALL
 
 from jaxformer.attention import attention, attention_mask, positions_of, scores, weighted_values
 from jaxformer.checkpoint.synthetic import synthetic_params
+from jaxformer.fast.blockwise import BLOCK
 from jaxformer.taps import no_tap
 
 
@@ -102,3 +103,27 @@ def test_query_scale_changes_attention() -> None:
     scaled = {"query_pre_attn_scalar": 32 * 32}
     np.testing.assert_array_equal(run_attention(x[:, :1]), run_attention(x[:, :1], **scaled))
     assert bool((run_attention(x) != run_attention(x, **scaled)).any())
+
+
+@pytest.mark.parametrize(
+    ("formulation", "length"), [("exact", 12), ("fast", 12), ("fast", 2 * BLOCK + 12)]
+)
+def test_a_query_that_sees_no_key_gets_the_mean_of_all_values_at_hand(
+    formulation: str, length: int
+) -> None:
+    config = SMALL.with_numerics(formulation=formulation)
+    params = synthetic_params(SMALL, 0, "float32", blocks=1).blocks[0].attn
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((1, length, 64)), jnp.float32)
+    valid = jnp.arange(length)[None] >= 3
+    seen: dict[str, np.ndarray] = {}
+
+    def tap(name: str, value: jax.Array) -> jax.Array:
+        seen[name] = np.asarray(value)
+        return value
+
+    attention(params, x, positions_of(valid), valid, config, "local", tap)
+    assert ("probs" in seen) == (length < BLOCK)
+    mean = seen["value"].mean(axis=1)[0, [0, 0, 1, 1]]  # two queries share a key head
+    for query in range(3):
+        np.testing.assert_allclose(seen["encoded"][0, query], mean, atol=1e-6)
+    assert np.abs(seen["encoded"][0, 3] - mean).max() > 0.1

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from jaxformer.config import PRESETS, Config, Numerics, Rope
+from jaxformer.config import PRESETS, Config, Rope
 from jaxformer.errors import UsageError
 from jaxformer.hf_config import parse_hf_config
+from jaxformer.numerics import Numerics
 
 LINEAR = {"factor": 8.0, "rope_type": "linear"}
 # As the Hub has them: what equals a default is left out from 4B on.

@@ -1,6 +1,5 @@
-"""What jaxformer needs: nothing of parity, other frameworks only when asked for, no long file."""
+"""jaxformer stands alone, and costs nothing before there is something to compute."""
 
-import ast
 import re
 import subprocess
 import sys
@@ -10,47 +9,31 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "jaxformer").rglob("*.py"))
-FRAMEWORKS = {"flax", "gemma", "kauldron", "matplotlib", "torch", "transformers"}
-HEAVY = {*FRAMEWORKS, "jax", "numpy", "orbax", "safetensors", "sentencepiece", "tokenizers"}
+HEAVY = {
+    "jax", "numpy", "flax", "gemma", "matplotlib", "orbax", "safetensors", "sentencepiece",
+    "tokenizers", "torch", "transformers",
+}  # fmt: skip
 
 
-def named(path: Path) -> str:
-    return str(path.relative_to(ROOT))
-
-
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_nothing_of_parity_is_named_not_even_in_a_string(path: Path) -> None:
-    assert re.findall(r"\bparity[.:]|import parity\b", path.read_text(encoding="utf-8")) == []
-
-
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_other_frameworks_are_imported_where_they_are_used(path: Path) -> None:
-    names = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.partition(".")[0])
-    assert not names & FRAMEWORKS
-
-
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_files_can_be_read_in_one_sitting(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+def test_parity_is_named_in_no_file_not_even_as_a_program_to_start() -> None:
+    found = {
+        path.relative_to(ROOT): re.findall(r"\bparity\.\w+|\bimport parity\b", text)
+        for path in FILES
+        if (text := path.read_text(encoding="utf-8"))
+    }
+    assert {path: names for path, names in found.items() if names} == {}
 
 
 @pytest.mark.parametrize(
     "code",
     [
         "import jaxformer.__main__ as m; m.main(['--help'])",
-        "import jaxformer.__main__ as m; m.main(['generate', '--help'])",
         "import jaxformer.__main__ as m; m.main(['bench', '--help'])",
         "import jaxformer.__main__ as m; m.main(['tune', '--help'])",
-        "import jaxformer; dir(jaxformer)",
         "import jaxformer.taps",  # read in a process that has no JAX
     ],
 )
-def test_nothing_heavy_is_imported_before_there_is_something_to_compute(code: str) -> None:
+def test_nothing_heavy_is_imported_before_it_is_used(code: str) -> None:
     program = f"""
 import sys
 try:
@@ -63,13 +46,3 @@ print(sorted({HEAVY!r} & set(sys.modules)))
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_public_names_exist() -> None:
-    import jaxformer
-
-    assert dir(jaxformer)
-    for name in dir(jaxformer):
-        assert getattr(jaxformer, name) is not None
-    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
-        _ = jaxformer.nothing

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxformer.config import NUMERICS_PROFILES, Numerics, Rope
+from jaxformer.config import Rope
 from jaxformer.fast.rows import Rows
 from jaxformer.layers import apply_rope, embed, gate_and_up, gated_mlp, rms_norm, unembed
+from jaxformer.numerics import NUMERICS_PROFILES, Numerics
 from jaxformer.taps import no_tap
 
 FLOAT32_EPS = float(np.finfo(np.float32).eps)

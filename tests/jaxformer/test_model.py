@@ -1,12 +1,18 @@
 """The forward pass: taps at every point of the table, depth, and what it refuses."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import SMALL, tap_shapes
+from cases import SHORT, SMALL, tap_shapes
 
+from jaxformer.attention import PADDING_ID
+from jaxformer.cache import cached_forward, empty_cache
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
+from jaxformer.fast.blockwise import BLOCK
+from jaxformer.fast.layout import laid_out
 from jaxformer.model import forward
 from jaxformer.taps import no_tap, prefixed
 
@@ -69,3 +75,55 @@ def test_parameters_of_fewer_blocks_are_refused() -> None:
     with pytest.raises(ValueError, match="4 blocks asked for, the parameters hold 3"):
         forward(cut, TOKENS, SMALL)
     forward(cut, TOKENS, SMALL, blocks=3)
+
+
+def with_padding(length: int) -> jax.Array:
+    """Rows with padding before, after, and alone."""
+    tokens = synthetic_tokens(SHORT, 3, length, 0)
+    tokens[0, : length // 3] = 0
+    tokens[1, length // 2 :] = 0
+    tokens[2] = 0
+    return jnp.asarray(tokens)
+
+
+@pytest.mark.parametrize("formulation", ["exact", "fast"])
+@pytest.mark.parametrize(
+    ("length", "pieces"), [(12, 0), (BLOCK + 20, 0), (12, 2), (12, 12)], ids=str
+)
+def test_nothing_that_is_computed_for_padding_reaches_a_token(
+    formulation: str, length: int, pieces: int
+) -> None:
+    """Not even if attention gave padding something else altogether; nor through a cache, on whose
+    ring of 8 slots padding comes and goes."""
+    config = SHORT.with_numerics(formulation=formulation)
+    params = synthetic_params(SHORT, 0, "float32")
+    params = laid_out(params) if formulation == "fast" else params
+    tokens = with_padding(length)
+
+    def added(tokens: jax.Array, poison: float) -> Any:
+        padding = (tokens == PADDING_ID)[:, :, None, None]
+
+        def tap(name: str, value: jax.Array) -> jax.Array:
+            return value + poison * padding if name.endswith("attn.encoded") else value
+
+        return tap
+
+    @jax.jit
+    def run(tokens: jax.Array, poison: float, cache: Any) -> Any:
+        tap = added(tokens, poison)
+        if pieces:
+            return cached_forward(params, tokens, cache, config, tap=tap)
+        return forward(params, tokens, config, tap=tap), None
+
+    def outputs(poison: float) -> np.ndarray:
+        cache = empty_cache(config, 3, length, "float32") if pieces else None
+        found = []
+        for piece in jnp.split(tokens, pieces or 1, axis=1):
+            out, cache = run(piece, poison, cache)
+            found.append(np.asarray(out))
+        return np.concatenate(found, axis=1)
+
+    plain, poisoned = outputs(0.0), outputs(1e3)
+    real = np.asarray(tokens) > 0
+    np.testing.assert_array_equal(plain[real], poisoned[real])
+    assert bool((plain[~real] != poisoned[~real]).any())

@@ -13,9 +13,9 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from parity.explain.document import explained
 from parity.report.facts import run_name
 from parity.report.inert import one_line
-from parity.report.page.causes import explained
 from parity.report.page.data import PageData, page_data
 from parity.report.page.head import head, worst_taps
 from parity.report.page.packing import csp_hash, packed, packed_json

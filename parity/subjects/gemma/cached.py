@@ -29,11 +29,12 @@ from jaxformer.config import Config, LayerKind
 from jaxformer.layers import embed
 from jaxformer.model import block, head
 from jaxformer.params import BlockParams, Params
-from parity.program.stages import InjectingTap, Stage
+from parity.program.stages import Stage
 from parity.sides.function import FunctionSide
 from parity.subjects.gemma.ours import config_json
 from parity.trace.manifest import Manifest
 from parity.trace.recorder import NumericsMode
+from parity.trace.tap import InjectingTap
 
 _PROBS = "attn.probs"
 # One step: what is carried, its inputs and a tap, to what is carried on and its output.

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxformer.config import PRESETS
 from jaxformer.official import block_params, converted_config, import_gemma, official_params
 from jaxformer.params import Params
 
@@ -30,10 +31,14 @@ _CLASSES = {
 def preset_config(model: str, blocks: int) -> Any:
     """The official package's own config of a preset, its first `blocks` blocks, text only.
 
+    A preset that the package hasn't got is converted from ours.
+
     Raises:
       UsageError: the package is not usable.
     """
     gm = import_gemma()
+    if model not in _CLASSES:
+        return converted_config(PRESETS[model], blocks)
     config = getattr(gm.nn, _CLASSES[model]).config
     kinds = tuple(config.attention_types[:blocks])
     return dataclasses.replace(config, attention_types=kinds, vision_encoder=None)

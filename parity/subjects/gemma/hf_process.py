@@ -1,10 +1,10 @@
 """transformers on torch in a process of its own: one forward pass, its frames in a trace folder.
 
-    python -m parity.sources.hf_process REQUEST.json
+    python -m parity.subjects.gemma.hf_process REQUEST.json
 
-`parity.sources.hf_torch` starts it and says in the request what to run. It answers on stdout, a
-JSON object per line: `progress`, `note`, or what went wrong: `missing` packages, `error`. No JAX
-here, so that neither framework sees the other's threads and settings.
+`parity.subjects.gemma.hf_torch` starts it and says in the request what to run. It answers on
+stdout, a JSON object per line: `progress`, `note`, or what went wrong: `missing` packages, `error`.
+No JAX here, so that neither framework sees the other's threads and settings.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""transformers on torch as a source: on a Hugging Face folder, in a process of its own.
+"""transformers on torch as a side: on a Hugging Face folder, in a process of its own.
 
-Neither torch nor transformers is imported here: `parity.sources.hf_process` is started to run the
-model once, and leaves its frames in a temporary folder.
+Neither torch nor transformers is imported here: `parity.subjects.gemma.hf_process` is started to
+run the model once, and leaves its frames in a temporary folder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from jaxformer.config import Config
 from jaxformer.params import Params
 from parity.arrays.metrics import Metrics, compare_arrays
 from parity.errors import RequestError
+from parity.program.stages import Scope, Stage
 from parity.subjects.gemma.hf_process import CERTIFICATE, TRACE_FOLDER
 from parity.trace.disk import load_trace
 from parity.trace.frames import FrameSpec, Sink, Trace
@@ -134,6 +135,7 @@ class HfSide:
 
     label = "transformers"
     unavailable: Mapping[str, str] = {}
+    stages: Sequence[Stage] = ()
 
     def __init__(self, manifest: Manifest, request: dict[str, Any], progress: Progress) -> None:
         self.manifest = manifest
@@ -169,6 +171,9 @@ class HfSide:
             sink.begin(trace.specs)
             for frame in trace.frames():
                 sink.put(frame)
+
+    def injected(self, reference: Trace, scope: Scope, boundaries: Collection[str] = ()) -> None:
+        """It runs elsewhere, on its own values alone."""
 
     def certify(self) -> Metrics:
         """The output with taps against that without, of one process."""

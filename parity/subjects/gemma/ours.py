@@ -12,9 +12,10 @@ import xxhash
 
 from jaxformer import model
 from jaxformer.attention import PADDING_ID, positions_of
-from jaxformer.config import NUMERICS_CHOICES, Config, LayerKind
+from jaxformer.config import Config, LayerKind
 from jaxformer.fast.blockwise import pays
 from jaxformer.layers import embed
+from jaxformer.numerics import NUMERICS_CHOICES
 from jaxformer.params import BlockParams, Params, named_leaves
 from parity.errors import RequestError
 from parity.program.stages import Stage

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
-from jaxformer.config import NUMERICS_PROFILES
+from jaxformer.numerics import NUMERICS_PROFILES
 from parity.sides.side import Side
 from parity.sides.stored import StoredSide
 from parity.subjects.gemma.inputs import Inputs

@@ -43,7 +43,7 @@ class GemmaSubject:
     """jaxformer against the official package, transformers, or a stored trace."""
 
     help = (
-        "Run jaxformer, a from-scratch Gemma 3, beside a reference on the same weights\nand tokens."
+        "Run jaxformer, a from-scratch Gemma 3, beside a reference on the same weights and tokens."
     )
     examples = """\
   python -m parity.compare --blocks 20
@@ -98,14 +98,14 @@ class GemmaSubject:
 
     def compared(self, parsed: argparse.Namespace) -> Callable[[Progress], Plan]:
         """See Subject: the references are opened and the numerics checked, no weights made."""
-        choice = parse_choice(parsed)
+        choice = _choice(parsed)
         plain = parsed.no_variants or parsed.cached
         default = () if plain else _default_variants(parsed.reference)
         variants = [*default, *map(parse_variant, parsed.variant)]
         check_names(variants)
         if parsed.inject in ("blocks", "taps", "both") and choice.taps != "*":
             raise RequestError("--inject needs the taps of block inputs; leave --taps at all")
-        with _plainly():
+        with plainly():
             from parity.subjects.gemma.comparison import comparison_plan
             from parity.subjects.gemma.ours import with_fields
             from parity.subjects.gemma.setting import resolve
@@ -120,7 +120,7 @@ class GemmaSubject:
                 with_fields(setting.config, variant.fields)
 
         def plan(progress: Progress) -> Plan:
-            with _plainly():
+            with plainly():
                 return comparison_plan(
                     setting,
                     [OURS, *variants],
@@ -136,19 +136,19 @@ class GemmaSubject:
         self, parsed: argparse.Namespace
     ) -> Callable[[Progress], contextlib.AbstractContextManager[Side]]:
         """See Subject."""
-        choice = parse_choice(parsed)
+        choice = _choice(parsed)
         if parsed.source not in _SIDES:
             raise RequestError(
                 f"--source must be one of {', '.join(_SIDES)}; got {parsed.source!r}"
             )
-        with _plainly():
+        with plainly():
             from parity.subjects.gemma.setting import resolve
 
             setting = resolve(choice)
 
         @contextlib.contextmanager
         def side(progress: Progress) -> Iterator[Side]:
-            with _plainly():
+            with plainly():
                 from parity.subjects.gemma.inputs import make_inputs
                 from parity.subjects.gemma.references import opened
 
@@ -168,11 +168,11 @@ class GemmaSubject:
 
     def explained(self, parsed: argparse.Namespace) -> Callable[[Progress], Explanation]:
         """See Subject."""
-        choice: Choice = parse_choice(parsed)
+        choice = _choice(parsed)
         variant = OURS if parsed.variant is None else parse_variant(parsed.variant)
         if choice.taps != "*":
             raise RequestError("explain needs every tap; leave --taps out")
-        with _plainly():
+        with plainly():
             from parity.subjects.gemma.ours import with_fields
             from parity.subjects.gemma.setting import resolve
 
@@ -180,7 +180,7 @@ class GemmaSubject:
             with_fields(setting.config, variant.fields)
 
         def explanation(progress: Progress) -> Explanation:
-            with _plainly():
+            with plainly():
                 from parity.subjects.gemma.explaining import explain_variant
                 from parity.subjects.gemma.gemma_package import import_gemma
                 from parity.subjects.gemma.inputs import make_inputs
@@ -193,7 +193,7 @@ class GemmaSubject:
 
 
 @contextlib.contextmanager
-def _plainly() -> Iterator[None]:
+def plainly() -> Iterator[None]:
     """What a user did wrong in jaxformer, or did not install, as a request that can't be met."""
     try:
         yield
@@ -205,10 +205,15 @@ def _plainly() -> Iterator[None]:
         ) from error
 
 
+def _choice(parsed: argparse.Namespace) -> Choice:
+    with plainly():
+        return parse_choice(parsed)
+
+
 def _default_variants(reference: str) -> Sequence[Variant]:
     if reference != "hf":
         return DEFAULT_VARIANTS
-    with _plainly():
+    with plainly():
         from parity.subjects.gemma.references import profile_variant
 
         return [profile_variant("official")]

@@ -1,6 +1,6 @@
 """The fast formulation computes what the exact one does: in float64 only rounding differs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from cases import SHORT
 
 from jaxformer.cache import cached_forward, empty_cache
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
+from jaxformer.config import Config
 from jaxformer.fast.blockwise import BLOCK, block_size, pays, visible_blocks
 from jaxformer.fast.layout import laid_out
 from jaxformer.model import forward
@@ -35,9 +36,10 @@ def params(_wide: None) -> Params:
 
 @pytest.fixture(scope="module")
 def tokens() -> np.ndarray:
-    """Two rows, the first with padding before it."""
-    tokens = synthetic_tokens(SHORT, 2, LENGTH, 0)
+    """Three rows, the first with padding before it, the last of padding alone."""
+    tokens = synthetic_tokens(SHORT, 3, LENGTH, 0)
     tokens[0, :PADDING] = 0
+    tokens[2] = 0
     return tokens
 
 
@@ -47,9 +49,8 @@ def exact(params: Params, tokens: np.ndarray) -> np.ndarray:
 
 
 def assert_equal_but_for_rounding(got: jax.Array, expected: np.ndarray) -> None:
-    for row, first in ((0, PADDING), (1, 0)):  # what padding sees means nothing
-        difference = np.abs(np.asarray(got[row, first:]) - expected[row, first:]).max()
-        assert difference <= ROUNDING * np.abs(expected).max()
+    """Everywhere: padding that sees no key is no exception."""
+    assert np.abs(np.asarray(got) - expected).max() <= ROUNDING * np.abs(expected).max()
 
 
 def test_the_whole_pass_in_blocks(params: Params, tokens: np.ndarray, exact: np.ndarray) -> None:
@@ -62,15 +63,37 @@ def test_the_cache_in_blocks(
     params: Params, tokens: np.ndarray, exact: np.ndarray, capacity: int
 ) -> None:
     """Pieces longer and shorter than a block, then single tokens."""
-    rows, cache = laid_out(params), empty_cache(FAST, 2, capacity, jnp.float64)
+    lengths = (BLOCK + 40, BLOCK + 40, *[1] * 8)
+    got = cached(laid_out(params), tokens, FAST, capacity, lengths)
+    assert_equal_but_for_rounding(got, cached(params, tokens, SHORT, capacity, lengths))
+    real = tokens > 0  # padding sees the slots of a cache, and those are not all tokens
+    assert_equal_but_for_rounding(got[real], exact[real])
+
+
+@pytest.mark.parametrize("capacity", [24, 5 * BLOCK])
+def test_padding_in_single_tokens_gets_what_the_exact_formulation_gives(
+    params: Params, tokens: np.ndarray, capacity: int
+) -> None:
+    """Of one block of slots and of several; past a row's end, longer than the ring has slots."""
+    few = tokens[:, PADDING - 8 : PADDING + 16].copy()
+    few[1, 4:] = 0
+    got = cached(laid_out(params), few, FAST, capacity, (1,) * 24)
+    assert_equal_but_for_rounding(got, cached(params, few, SHORT, capacity, (1,) * 24))
+
+
+def cached(
+    params: Params, tokens: np.ndarray, config: Config, capacity: int, lengths: Sequence[int]
+) -> jax.Array:
+    """Logits of all tokens, run in pieces of these lengths with a cache."""
+    cache = empty_cache(config, len(tokens), capacity, jnp.float64)
     step = jax.jit(cached_forward, static_argnums=3)
     logits, start = [], 0
-    for length in (BLOCK + 40, BLOCK + 40, *[1] * 8):
-        out, cache = step(rows, jnp.asarray(tokens[:, start : start + length]), cache, FAST)
+    for length in lengths:
+        out, cache = step(params, jnp.asarray(tokens[:, start : start + length]), cache, config)
         logits.append(out)
         start += length
-    assert start == LENGTH
-    assert_equal_but_for_rounding(jnp.concatenate(logits, axis=1), exact)
+    assert start == tokens.shape[1]
+    return jnp.concatenate(logits, axis=1)
 
 
 def primitives(jaxpr: jax.extend.core.Jaxpr) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +39,10 @@ def test_it_gives_what_the_exact_formulation_gives(monkeypatch: pytest.MonkeyPat
     """Over windows and grouped queries, with padding; JAX's kernel has its softmax in float32."""
     narrow = synthetic_params(SHORT, 0, "float32")
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), narrow)
-    tokens = synthetic_tokens(SHORT, 2, 40, 0)
+    tokens = synthetic_tokens(SHORT, 3, 40, 0)
     tokens[0, :PADDING] = 0
+    tokens[1, -PADDING:] = 0
+    tokens[2] = 0
     run = jax.jit(forward, static_argnums=2)
     exact = np.asarray(run(params, tokens, SHORT))
     fast = SHORT.with_numerics(formulation="fast")
@@ -49,9 +52,30 @@ def test_it_gives_what_the_exact_formulation_gives(monkeypatch: pytest.MonkeyPat
     )
     got = np.asarray(run(params, tokens, fast))
     assert len(asked) == SHORT.num_blocks
-    for row, first in ((0, PADDING), (1, 0)):  # what padding sees means nothing
-        difference = np.abs(got[row, first:] - exact[row, first:]).max()
-        assert difference <= 4 * jnp.finfo(jnp.float32).eps * np.abs(exact).max()
+    assert np.abs(got - exact).max() <= 4 * jnp.finfo(jnp.float32).eps * np.abs(exact).max()
+
+
+@pytest.mark.usefixtures("_kernel")
+def test_what_a_query_that_sees_no_key_gets_is_not_left_to_the_kernel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    genuine = jax.nn.dot_product_attention
+
+    def careless(*given: Any, mask: jax.Array, **how: Any) -> jax.Array:
+        out = genuine(*given, mask=mask, **how)
+        return jnp.where(mask.any(axis=-1).swapaxes(1, 2)[..., None], out, jnp.nan)
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", careless)
+    query, key, value = (
+        jax.random.normal(jax.random.key(i), (2, 5, heads, 8), jnp.float32)
+        for i, heads in enumerate((4, 2, 2))
+    )
+    mask = jnp.tril(jnp.ones((2, 5, 5), bool), -2)
+    got = fused(query, key, value, mask, 1.0)
+    mean = np.asarray(value).mean(axis=1)[:, [0, 0, 1, 1]]  # two queries share a key head
+    for unseeing in (0, 1):
+        np.testing.assert_allclose(got[:, unseeing], mean, rtol=1e-5)
+    np.testing.assert_array_equal(got[:, 2], value[:, 0, [0, 0, 1, 1]])
 
 
 def test_a_cpu_has_none_and_elsewhere_only_what_the_kernel_takes(
@@ -78,8 +102,7 @@ def test_the_backends_own_kernel_is_as_near_to_float32_as_the_exact_formulation(
     def error(config: Config) -> float:
         got = np.asarray(run(params, tokens, config), np.float32)
         assert np.isfinite(got).all()
-        seen = tokens > 0  # what padding sees means nothing
-        return float(np.sqrt(np.mean((got - expected)[seen] ** 2)))
+        return float(np.sqrt(np.mean((got - expected) ** 2)))
 
     fast = WIDE.with_numerics(formulation="fast")
     assert "cudnn" in run.lower(params, tokens, fast).as_text()

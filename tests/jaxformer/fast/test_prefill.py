@@ -47,3 +47,18 @@ def test_a_prompt_in_chunks_is_the_prompt_in_one(
         np.testing.assert_array_equal(filled.counts, cache.counts)
         for kind, positions in cache.positions.items():
             np.testing.assert_array_equal(filled.positions[kind], positions)
+
+
+def test_both_formulations_leave_the_same_cache_padding_included() -> None:
+    """In float64, where only rounding differs; a chunk of several blocks, then a short one."""
+    tokens = synthetic_tokens(SHORT, 2, 300, 0)
+    tokens[1, :45] = 0  # a shorter row, whose padding sees no key
+    with jax.enable_x64(True):
+        caches = []
+        for formulation in ("exact", "fast"):
+            params, config = model("float32", formulation)
+            wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), params)
+            caches.append(prefill(wide, tokens, config, 320, 280)[1])
+        exact, fast = (jax.tree.leaves(cache.layers) for cache in caches)
+        for one, other in zip(exact, fast, strict=True):
+            assert float(jnp.abs(one - other).max()) <= 1e-12 * float(jnp.abs(one).max())

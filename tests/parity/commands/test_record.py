@@ -35,7 +35,7 @@ def test_bad_input_is_one_clear_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").write_text("x")
-    assert record_command.main(["--model", "gemma3-270m", "--blocks", "1", *arguments]) == 2
+    assert record_command.main(["--model", "tiny", "--blocks", "1", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert complaint in err.splitlines()[-1]
@@ -43,7 +43,7 @@ def test_bad_input_is_one_clear_line(
 
 
 def test_the_module_is_a_command(tmp_path: Path) -> None:
-    command = "-m parity.record --model gemma3-270m --blocks 1 --taps blocks --out"
+    command = "-m parity.record --model tiny --blocks 1 --taps blocks --out"
     done = subprocess.run(
         [sys.executable, *command.split(), str(tmp_path / "t")], capture_output=True, text=True
     )
@@ -91,7 +91,7 @@ def test_a_killed_run_says_how_far_it_came(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RequestError, match="t is incomplete: 12 of 63 frames; its run was cut"):
         load_trace(Path("t"))
-    assert record_command.main(["--model", "gemma3-270m", "--blocks", "1", "--out", "t"]) == 2
+    assert record_command.main(["--model", "tiny", "--blocks", "1", "--out", "t"]) == 2
     assert (
         "t holds a trace that was cut short, 12 of 63 frames; name a new folder"
         in (capsys.readouterr().err.splitlines()[-1])

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parity.program.bounded import roundoff
 from parity.program.bounds import Bounds, RunningError
-from parity.program.error_rules import roundoff, summation_constant
 from parity.program.jaxprs import evaluate
 from parity.program.oracle import Oracle
 from parity.program.stages import Stage
-from parity.trace.recorder import record_trace
+from parity.program.summation import summation_constant
+from parity.sides.recording import record_trace
 
 FUNCTIONS = {
     "softmax": lambda x: jax.nn.softmax(x, axis=-1),
@@ -84,6 +85,15 @@ def test_an_ideal_bound_charges_long_constants_only() -> None:
     rule = RunningError("float32", ideal=True)
     assert float(rule.constant(jnp.float32(10_000)).bound) == 0
     assert float(rule.constant(jnp.float32(0.1)).bound) == pytest.approx(0.1 * 2**-24)
+
+
+def test_an_ideal_bound_charges_narrow_constants_with_what_was_lost() -> None:
+    """Where a function was traced in its own dtype; narrow arrays are data, and exact."""
+    rule = RunningError("float32", ideal=True)
+    tenth = jnp.bfloat16(0.1)
+    assert float(rule.constant(jnp.bfloat16(0.5)).bound) == 0
+    assert float(rule.constant(tenth).bound) == pytest.approx(float(tenth) * 2**-8)
+    assert not rule.constant(jnp.full(3, tenth)).bound.any()
 
 
 def test_summation_constant_grows_as_the_square_root_of_the_length() -> None:

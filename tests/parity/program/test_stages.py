@@ -10,11 +10,11 @@ from cases import SMALL, small_case, tap_count
 from jaxformer.config import Rope
 from parity.program.stages import Scope, Stage
 from parity.sides.function import FunctionSide
+from parity.sides.recording import record_trace
 from parity.sides.staged import StagedSide
 from parity.subjects.gemma.blocks import by_block
 from parity.trace.frames import MemorySink
 from parity.trace.manifest import Manifest
-from parity.trace.recorder import record_trace
 from parity.verdict.comparison import Column
 from parity.verdict.diff import diff_traces
 

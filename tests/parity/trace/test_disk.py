@@ -50,6 +50,11 @@ def test_a_trace_comes_back_bit_for_bit_in_order(tmp_path: Path) -> None:
         assert trace[name].tobytes() == array.tobytes()
 
 
+def test_a_folder_may_be_named_by_its_text(tmp_path: Path) -> None:
+    write(tmp_path / "t")
+    assert [spec.name for spec in load_trace(str(tmp_path / "t")).specs] == list(ARRAYS)
+
+
 def test_tap_names_never_become_paths(tmp_path: Path) -> None:
     write(tmp_path / "a" / "b" / "t")
     assert sorted(os.listdir(tmp_path / "a" / "b" / "t")) == [

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from parity.errors import RequestError
+from parity.sides.recording import record_trace
 from parity.trace.frames import FrameSpec, MemorySink, Trace
 from parity.trace.manifest import Manifest
-from parity.trace.recorder import record_trace
 from parity.verdict.comparison import Column, Comparison, TapDiff
 from parity.verdict.diff import DiffSink, diff_arrays, diff_traces
 

@@ -10,9 +10,9 @@ from jaxformer.config import PRESETS
 from parity.subjects.gemma.blind_spots import blind_spots
 from parity.subjects.gemma.gemma_package import preset_config
 
-MODEL = "gemma3-270m"
+MODEL = "tiny"
 CONFIG = PRESETS[MODEL]
-SCALED_TWICE = dataclasses.replace(CONFIG, query_pre_attn_scalar=256 * 256)
+SCALED_TWICE = dataclasses.replace(CONFIG, query_pre_attn_scalar=24 * 24)
 TWO_BLOCKS = dataclasses.replace(SMALL, layer_kinds=("local", "global"))
 
 

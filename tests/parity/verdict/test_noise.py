@@ -10,12 +10,12 @@ from cases import quiet
 from parity.arrays.metrics import Metrics, compare_arrays
 from parity.errors import RequestError
 from parity.sides.function import FunctionSide
+from parity.sides.recording import record_trace
 from parity.trace.disk import load_trace
 from parity.trace.manifest import Manifest
-from parity.trace.recorder import record_trace
 from parity.verdict.noise import floor_here, floor_in_processes, floor_line, widest
 
-SMALL_RUN = ["--model", "gemma3-270m", "--blocks", "1", "--source", "flax"]
+SMALL_RUN = ["--model", "tiny", "--blocks", "1", "--source", "flax"]
 
 
 def source() -> FunctionSide:

@@ -76,10 +76,23 @@ def test_divergence_is_inherited_over_rounding() -> None:
     assert judged(taps)[3].reason.endswith("; inherits from b")
 
 
-def test_what_no_stage_makes_is_no_rounding() -> None:
+def test_what_no_stage_makes_of_equal_values_is_the_compilers_rounding() -> None:
+    same = diff_arrays("a", np.float32([1, 2]), np.float32([1, 2]))
+    whole = dataclasses.replace(NOTHING, whole=True)
+    taps = judged([same, differing("b", whole), differing("c", whole)])
+    assert [tap.status for tap in taps] == ["identical", "rounding", "rounding"]
+    assert "it comes of what is compiled together" in taps[1].reason
+    assert taps[2].reason.startswith("inherited from b;")
+
+
+def test_of_pieces_that_stand_for_parts_it_is_unjudged() -> None:
     (tap,) = judged([differing("a", NOTHING)])
     assert tap.status == "unjudged"
-    assert "it comes of what is compiled together" in tap.reason
+    assert tap.reason.endswith("or the pieces aren't what ran")
+
+
+def test_what_no_stage_makes_after_what_nothing_decides_is_unjudged() -> None:
+    assert statuses(differing("a"), differing("b", NOTHING)) == ["unjudged", "unjudged"]
 
 
 def test_unexamined_is_not_excused() -> None:

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from jaxformer.config import NUMERICS_CHOICES, Numerics
+from jaxformer.numerics import NUMERICS_CHOICES, Numerics
 from parity.subjects.gemma.explaining import _possible, _values
 
 

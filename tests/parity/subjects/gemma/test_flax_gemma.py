@@ -12,8 +12,9 @@ import pytest
 from cases import SMALL, Case, assert_identical, quiet, small_case, tap_count, tap_shapes
 
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
-from jaxformer.config import NUMERICS_PROFILES, PRESETS, Config, Rope
+from jaxformer.config import PRESETS, Config, Rope
 from jaxformer.model import forward
+from jaxformer.numerics import NUMERICS_PROFILES
 from jaxformer.official import converted_config, official_params
 from jaxformer.params import abstract_params
 from parity.subjects.gemma.arguments import BLOCK_TAPS

@@ -26,7 +26,8 @@ from cases import SMALL, tap_count
 
 from jaxformer.checkpoint.safetensors import save_safetensors
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
-from jaxformer.config import NUMERICS_PROFILES, PRESETS, Config, Rope
+from jaxformer.config import PRESETS, Config, Rope
+from jaxformer.numerics import NUMERICS_PROFILES
 from parity.errors import RequestError
 from parity.sides.function import FunctionSide
 from parity.subjects.gemma.hf_taps import FrameLedger, expected_frames
@@ -206,7 +207,7 @@ def test_folders_that_are_not_the_model_are_refused(tmp_path: Path) -> None:
     code = f"""
 import sys, torch, transformers
 from parity.errors import RequestError
-from parity.sources import hf_process
+from parity.subjects.gemma import hf_process
 for name, blocks, rows in {
         [
             ("missing", 4, 512),

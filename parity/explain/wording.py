@@ -5,22 +5,19 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from parity.report.table import WIDTH
+from parity.explain.figures import shape_of
 
 if TYPE_CHECKING:
     from parity.explain.explanation import Cause, Explanation
+    from parity.explain.findings import Finding
 
+_WIDTH = 80
 _INDENT = " " * 5
 
 
 def explanation_text(explanation: Explanation) -> str:
     """Causes in execution order, each with what speaks for it."""
-    count = len(explanation.causes)
-    if count:
-        head = f"{count} statement{'s' if count > 1 else ''} where ours departs"
-    else:
-        head = "no operation of ours departs from the reference"
-    parts = [head]
+    parts = [_head(explanation)]
     parts += ["\n".join(_cause(i, cause)) for i, cause in enumerate(explanation.causes, 1)]
     tail = [] if explanation.faithful is None else [str(explanation.faithful)]
     closing = [line for note in (*tail, *explanation.notes) for line in _wrapped(note, "")]
@@ -29,14 +26,34 @@ def explanation_text(explanation: Explanation) -> str:
     return "\n\n".join(parts)
 
 
-def _cause(number: int, cause: Cause) -> list[str]:
-    from parity.explain.explanation import figures, shape_of
+def operation_text(finding: Finding) -> str:
+    """Our operation, what it works on, and how much the values differ."""
+    node = finding.node
+    given = ", ".join(shape_of(v.array) for v in node.inputs if not v.constant)
+    what = node.operation
+    if node.inputs:
+        what += f" of {given or 'constants'}"
+    found = finding.counterpart
+    if found is not None and found.ours.closed:
+        what += f"; its {found.ours.name}"
+    differing = finding.differing
+    return f"{what}: {'no counterpart to compare with' if differing is None else differing}"
 
+
+def _head(explanation: Explanation) -> str:
+    count = len(explanation.causes)
+    if count:
+        return f"{count} statement{'s' if count > 1 else ''} where ours departs"
+    if explanation.agrees:
+        return "no operation of ours departs from the reference"
+    return "ours departs from the reference, and no statement was found that causes it"
+
+
+def _cause(number: int, cause: Cause) -> list[str]:
     finding = cause.findings[0]
     node = finding.node
-    inputs = ", ".join(shape_of(v.array) for v in node.inputs if not v.constant)
-    lines = [f"{number:>3}  {cause.where}", *_wrapped(f"> {cause.where.text}")]
-    operation = f"{node.operation} of {inputs}: {figures(finding)}"
+    lines = [f"{number:>3}  {cause.where}", *_quoted(cause.where.text)]
+    operation = operation_text(finding)
     if node.where.place != cause.where.place:
         operation += f" (at {node.where})"
     lines += _wrapped(operation)
@@ -45,7 +62,7 @@ def _cause(number: int, cause: Cause) -> list[str]:
     theirs = finding.counterpart_where
     if theirs is not None and finding.counterpart_place:
         lines += _wrapped(f"reference: {finding.counterpart_place}")
-        lines += _wrapped(f"> {theirs.text}")
+        lines += _quoted(theirs.text)
     lines += _wrapped(f"confidence {finding.confidence}: {finding.reason}")
     if cause.attribution is not None:
         lines += _wrapped(str(cause.attribution))
@@ -59,7 +76,12 @@ def _cause(number: int, cause: Cause) -> list[str]:
     return lines
 
 
+def _quoted(source: str) -> list[str]:
+    """A source line; nothing where its text isn't known, as of code that was typed in."""
+    return _wrapped(f"> {source}") if source else []
+
+
 def _wrapped(text: str, indent: str = _INDENT) -> list[str]:
     return textwrap.wrap(
-        text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False
+        text, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False
     )

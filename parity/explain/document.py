@@ -1,8 +1,10 @@
-"""An explanation as data for the page."""
+"""An explanation as data, for a page or another program."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from parity.explain.wording import operation_text
 
 if TYPE_CHECKING:
     from parity.explain.explanation import Cause, Explanation
@@ -14,13 +16,9 @@ def explained(explanation: Explanation) -> list[dict[str, Any]]:
 
 
 def _cause(cause: Cause) -> dict[str, Any]:
-    from parity.explain.explanation import figures, shape_of
-
-    finding = cause.findings[0]
-    node, theirs = finding.node, finding.counterpart_where
-    inputs = ", ".join(shape_of(v.array) for v in node.inputs if not v.constant)
+    finding, theirs = cause.findings[0], cause.findings[0].counterpart_where
     lines = [
-        ("operation", f"{node.operation} of {inputs}: {figures(finding)}"),
+        ("operation", operation_text(finding)),
         ("change", finding.change),
         ("confidence", f"{finding.confidence}: {finding.reason}"),
         ("attribution", "" if cause.attribution is None else str(cause.attribution)),
