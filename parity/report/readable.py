@@ -13,7 +13,7 @@ from parity.report.text import headline, render, verdict
 from parity.verdict.comparison import Comparison
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class ReadableComparison(Comparison):
     """A Comparison for whoever calls parity from Python.
 

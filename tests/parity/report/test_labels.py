@@ -17,6 +17,11 @@ def test_words_in_common_go_first() -> None:
     assert shortened(["a/b/c/first/x", "a/b/c/second"], 9) == ["…first/x", "…second"]
 
 
+def test_a_word_of_each_is_left() -> None:
+    assert shortened(["a.b.c.d.e.f"] * 2, 10) == ["…f", "…f"]
+    assert shortened(["abcdefghijkl"] * 2, 7) == ["abc…jkl"] * 2
+
+
 def test_then_letters_from_the_middle() -> None:
     assert shortened(["abcdefghijkl"], 7) == ["abc…jkl"]
 

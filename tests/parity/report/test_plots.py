@@ -238,7 +238,7 @@ def test_of_many_taps_every_nth_is_named_by_what_tells_it_apart() -> None:
 def test_names_of_rows_are_only_names(tmp_path: Path) -> None:
     """On axes and in titles, too."""
     names = [f"{hostile}[{i}].{hostile}" for i, hostile in enumerate(HOSTILE)]
-    one_stack = [f"$a$[{i}].$b$" for i in range(3)]
+    one_stack = [rf"$\frac{{x$[{i}].$\frac{{y$" for i in range(3)]  # no mathematics: an error
     for taps in (HOSTILE, names, one_stack):
         with warnings.catch_warnings():
             warnings.simplefilter("error")

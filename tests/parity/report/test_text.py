@@ -90,7 +90,12 @@ def test_what_is_allowed_without_being_judged_is_said_at_its_column() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "kinds"), [(SCAN, "mlp, attn, head"), (STACKS, "mlp, attn, memory, …")]
+    ("names", "kinds"),
+    [
+        (SCAN, "mlp, attn, head"),
+        (STACKS, "mlp, attn, memory, …"),
+        (["a", "b", "layers[0].attn.query", "layers[0].mlp"], "attn.query, mlp"),
+    ],
 )
 def test_errors_are_named_by_the_kinds_of_their_taps(names: Sequence[str], kinds: str) -> None:
     whole = other_comparison(names)
