@@ -83,22 +83,16 @@ class _Reading:
         return next((n for n, x in enumerate(self._sources) if same(x, const)), None)
 
     def on(self, fn: TappedFunction, args: Sequence[Any]) -> _Reading:
-        """The function traced on other arguments; itself where it can't be."""
-        leaves = jax.tree.leaves(args)
-        if [(np.shape(leaf), leaf.dtype) for leaf in leaves] == self._avals:
-            return self
-        try:
-            return _Reading(fn, args, self._sources)
-        except (RequestError, TypeError, ValueError):
-            # What JAX raises for two dtypes where it wants one.
-            return self
+        """The function traced on these arguments."""
+        avals = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(args)]
+        return self if avals == self._avals else _Reading(fn, args, self._sources)
 
     def evaluated(self, arrays: Sequence[jax.Array], args: Sequence[Any]) -> Any:
         """Its output on arguments of these shapes, with other arrays in place of its own."""
         given = [_entering(x, own) for x, own in zip(arrays, self.arrays, strict=True)]
         constants = {key: given[place] for key, place in self._places.items()}
-        leaves = map(_entering, jax.tree.leaves(args), self._program.in_avals)
-        outputs = Body(Plan(None, constants=constants)).evaluate(self._program, list(leaves))
+        body = Body(Plan(None, constants=constants))
+        outputs = body.evaluate(self._program, jax.tree.leaves(args))
         return jax.tree.unflatten(jax.tree.structure(self._shape), outputs)
 
 
@@ -123,12 +117,11 @@ def _is_equal(array: Any, other: Any) -> bool:
     return np.array_equal(np.asarray(array), np.asarray(other))
 
 
-def _entering(value: Any, like: Any) -> jax.Array:
-    """An argument in the dtype that the program was traced for."""
-    value = jnp.asarray(value)
-    if value.shape != like.shape:
+def _entering(value: jax.Array, own: jax.Array) -> jax.Array:
+    """An array in place of one that the function closes over."""
+    if value.shape != own.shape:
         raise RequestError(
-            f"an argument has shape {value.shape} where the function, which was traced with one "
-            f"of {like.shape}, can't be traced with that"
+            f"an array of shape {value.shape} is given in place of one of shape {own.shape} that "
+            "the function closes over; give one of its shape"
         )
-    return jax.lax.convert_element_type(value, like.dtype)
+    return jax.lax.convert_element_type(value, own.dtype)

@@ -228,7 +228,8 @@ def test_a_stack_of_too_few_blocks_is_refused(tmp_path: Path) -> None:
 def test_shapes_of_no_preset_are_shown(folder: Path) -> None:
     (folder / "config.json").unlink()
     assert (
-        "its shapes are of no preset (tiny, gemma3-270m, gemma3-1b, gemma3-4b, gemma3-12b, gemma3-27b): "
+        "its shapes are of no preset (tiny, gemma3-270m, gemma3-1b, gemma3-4b, gemma3-12b, "
+        "gemma3-27b): "
         "found 7 blocks, V 40, D 24, N 6, H 4, K 3, F 28; put a config.json"
     ) in refusal(folder)
 

@@ -1,5 +1,6 @@
 """`python -m parity.explain` from outside, on the two cases that this project began with."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +75,46 @@ def test_bad_requests(
     assert out == ""
     assert err.startswith("parity.explain: error: ")
     assert complaint in err
+
+
+PORT = """\
+import jax.numpy as jnp
+import numpy as np
+
+def inputs():
+    r = np.random.default_rng(0)
+    return tuple(jnp.asarray(r.standard_normal(s), jnp.float32) for s in ((4, 8), (8, 8), (8,)))
+
+def reference(x, w, b):
+    return jnp.tanh(x @ w) + b
+
+def ours(x, w, b):
+    return jnp.tanh(x @ w)
+
+def fixed(x, w, b):
+    return b + jnp.tanh(x @ w)
+"""
+
+
+@pytest.mark.parametrize(
+    ("ours", "status", "words"),
+    [
+        ("ours", 1, "after it the reference has add at port.py:9"),
+        ("fixed", 0, "no operation of ours departs from the reference"),
+    ],
+)
+def test_two_functions_of_a_file(
+    ours: str,
+    status: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is missing at the very end is a departure, and one that its status tells."""
+    monkeypatch.chdir(tmp_path)
+    Path("port.py").write_text(PORT)
+    arguments = [f"port.py:{ours}", "--reference", "port.py:reference"]
+    assert command.main([*arguments, "--inputs", "port.py:inputs"]) == status
+    out = " ".join(capsys.readouterr().out.split())
+    assert words in re.sub(r"\S+/port\.py", "port.py", out)

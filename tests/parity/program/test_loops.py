@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from parity.errors import RequestError
+from parity.program.bounds import Bounds
 from parity.program.loops import hoisted, route_of
 from parity.program.oracle import Oracle, collecting
 from parity.program.stages import Stage
@@ -21,6 +22,9 @@ from parity.trace.tap import InjectingTap
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.standard_normal((3, 16)), jnp.float32)
 W = jnp.asarray(RNG.standard_normal((4, 16, 16)) / 4, jnp.float32)
+
+
+STEPS = [f"layers[{i}].{name}" for i in range(4) for name in ("hidden", "out")]
 
 
 def recorded(fn, *args, select: str = "*") -> tuple[object, Trace]:
@@ -58,8 +62,7 @@ def unrolled(x, weights) -> dict[str, np.ndarray]:
 
 def test_a_scan_yields_a_frame_per_iteration_in_execution_order() -> None:
     _, trace = recorded(scanned, X, W)
-    steps = [f"layers[{i}].{name}" for i in range(4) for name in ("hidden", "out")]
-    assert names(trace) == [*steps, "final"]
+    assert names(trace) == [*STEPS, "final"]
     expected = unrolled(X, W)
     for frame in trace.frames():
         np.testing.assert_allclose(frame.value, expected[frame.spec.name], atol=1e-6)
@@ -259,24 +262,25 @@ def test_remat_is_entered_inside_a_scan_too() -> None:
         return jax.lax.scan(body, x, weights)[0]
 
     _, trace = recorded(fn, X, W)
-    plain = recorded(scanned, X, W)[1]
-    assert names(trace) == names(plain)[:-1]
-    for frame in trace.frames():
-        np.testing.assert_array_equal(frame.value, plain[frame.spec.name])
+    assert names(trace) == STEPS
+    assert different(trace, reference("float32")[1]) == []
 
 
 def test_a_training_step_shows_its_forward_pass_once() -> None:
     """Under `jax.checkpoint` the backward pass computes the values a second time."""
 
     def step(x, weights, *, tap):
+        @jax.checkpoint
+        def body(x, w):
+            return x + jnp.sin(tap("layers.in", x @ w)), None
+
         def loss(weights):
-            body = jax.checkpoint(lambda x, w: (layer(x, w, tap=tap), None))
             return tap("loss", jnp.sum(jax.lax.scan(body, x, weights)[0] ** 2))
 
         return jax.value_and_grad(loss)(weights)
 
     output, trace = recorded(step, X, W)
-    assert names(trace) == [*names(recorded(scanned, X, W)[1])[:-1], "loss"]
+    assert names(trace) == [*(f"layers[{i}].in" for i in range(4)), "loss"]
     jax.tree.map(
         functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
         output,
@@ -289,7 +293,7 @@ def test_under_vmap_a_frame_has_the_mapped_axis_in_front() -> None:
         return jax.vmap(lambda row: scanned(row, weights, tap=tap), in_axes=1)(x)
 
     _, trace = recorded(fn, X.T, W)
-    assert names(trace) == names(recorded(scanned, X, W)[1])
+    assert names(trace) == [*STEPS, "final"]
     assert {frame.value.shape for frame in trace.frames()} == {(3, 16)}
     for frame in trace.frames():
         np.testing.assert_allclose(frame.value, unrolled(X, W)[frame.spec.name], atol=1e-5)
@@ -386,26 +390,46 @@ def different(ours: Trace, reference: Trace) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("at", range(4))
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_on_the_references_values_a_fault_shows_in_its_iteration_alone(at: int, dtype: str) -> None:
+@functools.cache
+def reference(dtype: str) -> tuple[tuple[jax.Array, ...], Trace]:
+    """Arguments and the trace of a right function."""
     args = (X.astype(dtype), W.astype(dtype))
-    _, reference = recorded(scanned, *args)
-    _, free = recorded(functools.partial(faulty, at=at), *args)
-    assert len(different(free, reference)) == 2 * (4 - at)
-    ours = on(reference, hoisted(functools.partial(faulty, at=at)), *args)
-    assert names(ours) == names(reference)
-    assert different(ours, reference) == [f"layers[{at}].out"]
-    assert different(on(reference, hoisted(scanned), *args), reference) == []
+    return args, recorded(scanned, *args)[1]
+
+
+@pytest.mark.parametrize(("at", "dtype"), [(0, "float32"), (2, "bfloat16"), (3, "float32")])
+def test_on_the_references_values_a_fault_shows_in_its_iteration_alone(at: int, dtype: str) -> None:
+    args, theirs = reference(dtype)
+    ours = on(theirs, hoisted(functools.partial(faulty, at=at)), *args)
+    assert names(ours) == names(theirs)
+    assert different(ours, theirs) == [f"layers[{at}].out"]
+
+
+def test_without_given_values_a_fault_shows_in_every_iteration_after_it() -> None:
+    args, theirs = reference("float32")
+    _, free = recorded(functools.partial(faulty, at=2), *args)
+    assert different(free, theirs) == [
+        "layers[2].out",
+        "layers[3].hidden",
+        "layers[3].out",
+        "final",
+    ]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_right_function_makes_no_difference_on_the_references_values(dtype: str) -> None:
+    args, theirs = reference(dtype)
+    assert different(on(theirs, hoisted(scanned), *args), theirs) == []
 
 
 def test_a_fault_in_every_iteration_shows_at_each() -> None:
     def scaled(x, weights, *, tap):
         return scanned(x, 1.5 * weights, tap=tap)
 
-    _, reference = recorded(scanned, X, W)
-    ours = on(reference, hoisted(scaled), X, W)
-    assert different(ours, reference) == [f"layers[{i}].hidden" for i in range(4)]
+    args, theirs = reference("float32")
+    assert different(on(theirs, hoisted(scaled), *args), theirs) == [
+        f"layers[{i}].hidden" for i in range(4)
+    ]
 
 
 def injected(fn, values, *args) -> dict[str, jax.Array]:
@@ -464,16 +488,15 @@ def test_a_value_of_another_shape_is_passed_over(name: str) -> None:
 
 
 def test_the_oracle_widens_every_iteration() -> None:
-    args = (X.astype("bfloat16"), W.astype("bfloat16"))
-    _, reference = recorded(scanned, *args)
-    stage = Stage("", "whole", hoisted(scanned), args, taps=tuple(names(reference)))
+    args, theirs = reference("bfloat16")
+    stage = Stage("", "whole", hoisted(scanned), args, taps=tuple(names(theirs)))
     oracle = Oracle([stage], "float64")
-    free, local = oracle.free(), oracle.on(stage, reference)
+    free, local = oracle.free(), oracle.on(stage, theirs)
     x = np.asarray(args[0], np.float64)
     for i, w in enumerate(np.asarray(args[1], np.float64)):
         h = np.tanh(x @ w)
         np.testing.assert_allclose(free[f"layers[{i}].hidden"], h, rtol=1e-13, atol=1e-15)
-        start = reference[f"layers[{i - 1}].out"] if i else np.asarray(args[0])
+        start = theirs[f"layers[{i - 1}].out"] if i else np.asarray(args[0])
         on_reference = np.tanh(np.asarray(start, np.float64) @ w)
         np.testing.assert_allclose(
             local[f"layers[{i}].hidden"], on_reference, rtol=1e-13, atol=1e-15
@@ -491,28 +514,82 @@ def test_a_route_holds_for_the_oracle() -> None:
     assert free["root[3]"].dtype == np.float64
 
 
+def test_bounds_hold_in_every_iteration() -> None:
+    args, theirs = reference("bfloat16")
+    stage = Stage("", "whole", hoisted(scanned), args, taps=tuple(names(theirs)))
+    truth = Oracle([stage], "float64").on(stage, theirs)
+    bounds = Bounds("float64").on(stage, theirs)
+    for frame in on(theirs, hoisted(scanned), *args).frames():
+        name, value = frame.spec.name, frame.value.astype(np.float64)
+        bound = bounds[name][0] / 2
+        assert np.isfinite(bound).all()
+        assert (np.abs(value - truth[name]) <= bound).all()
+        # And that of one iteration is no bound of the errors of all before it.
+        assert bound.max() < 0.1
+
+
 # Bits
+
+
+def attention_block(x, p, *, tap):
+    batch, length, width = x.shape
+    h = tap("layers.norm", x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + 1e-6))
+    q, k, v = jnp.split((h @ p["qkv"]).reshape(batch, length, 4, -1), 3, axis=-1)
+    scores = tap("layers.scores", jnp.einsum("btnh,bsnh->bnts", q, k) * (width // 4) ** -0.5)
+    scores = jnp.where(jnp.tril(jnp.ones((length, length), bool)), scores, -1e9)
+    probs = tap("layers.probs", jax.nn.softmax(scores, axis=-1))
+    mixed = jnp.einsum("bnts,bsnh->btnh", probs, v).reshape(x.shape)
+    x = tap("layers.mid", x + mixed @ p["out"])
+    return tap("layers.output", x + jax.nn.gelu(x @ p["up"]) @ p["down"])
+
+
+def scanned_gpt(params, tokens, *, tap):
+    def body(x, p):
+        return attention_block(x, p, tap=tap), None
+
+    x, _ = jax.lax.scan(body, tap("embed", params["embed"][tokens]), params["layers"])
+    return tap("logits", x @ params["embed"].T)
+
+
+def unrolled_gpt(params, tokens, *, tap):
+    x = tap("embed", params["embed"][tokens])
+    for i in range(3):
+        own = jax.tree.map(lambda leaf, i=i: leaf[i], params["layers"])
+        x = attention_block(x, own, tap=lambda name, value, i=i: tap(f"{i}.{name}", value))
+    return tap("logits", x @ params["embed"].T)
+
+
+def gpt_arguments(dtype: str):
+    rng = np.random.default_rng(0)
+
+    def weights(*shape: int) -> jax.Array:
+        return jnp.asarray(rng.standard_normal(shape) / np.sqrt(shape[-2]), dtype)
+
+    layers = {
+        "qkv": weights(3, 32, 96),
+        "out": weights(3, 32, 32),
+        "up": weights(3, 32, 64),
+        "down": weights(3, 64, 32),
+    }
+    tokens = jnp.asarray(rng.integers(0, 50, (2, 9)))
+    return {"embed": 7 * weights(50, 32), "layers": layers}, tokens
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_without_loops_a_function_is_recorded_as_it_is(dtype: str) -> None:
     """The same frames, bit for bit, and the same output."""
-
-    def fn(x, weights, *, tap):
-        for i, w in enumerate(weights):
-            q, k = tap(f"{i}.q", x @ w), tap(f"{i}.k", jnp.sin(x @ w.T))
-            x = tap(f"{i}.out", x + jax.nn.softmax(q @ k.T, axis=-1) @ jax.nn.gelu(q))
-        return x
-
-    args = (X.astype(dtype), W.astype(dtype))
+    args = gpt_arguments(dtype)
     sink = MemorySink()
-    direct = compile_recording(fn, *args).run(*args, sink=sink)
-    output, trace = recorded(fn, *args)
+    direct = compile_recording(unrolled_gpt, *args).run(*args, sink=sink)
+    output, trace = recorded(unrolled_gpt, *args)
+    assert len(trace.specs) == 17
     np.testing.assert_array_equal(output, direct)
     assert different(trace, sink.trace(Manifest("test"))) == []
 
 
-def test_taps_in_a_loop_change_no_bit_of_its_output() -> None:
-    args = (X.astype("bfloat16"), W.astype("bfloat16"))
-    output, _ = recorded(scanned, *args)
-    np.testing.assert_array_equal(output, run_untapped(scanned, *args))
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_taps_in_a_loop_change_no_bit_of_its_output(dtype: str) -> None:
+    args = gpt_arguments(dtype)
+    output, trace = recorded(scanned_gpt, *args)
+    assert len(trace.specs) == 17
+    np.testing.assert_array_equal(output, run_untapped(scanned_gpt, *args))

@@ -293,6 +293,30 @@ def test_a_method_of_an_nnx_module() -> None:
     np.testing.assert_array_equal(trace["output"], jax.jit(lambda x: module.dense(x))(X))
 
 
+class Counter(nnx.Module):
+    def __init__(self, count: nnx.Variable) -> None:
+        self.count = count
+
+    def __call__(self, x):
+        self.count[...] += 1
+        return x * self.count[...]
+
+
+class Pair(nnx.Module):
+    """Two modules of one state."""
+
+    def __init__(self) -> None:
+        count = nnx.BatchStat(jnp.zeros(()))
+        self.first, self.second = Counter(count), Counter(count)
+
+    def __call__(self, x):
+        return self.second(self.first(x))
+
+
+def test_what_an_nnx_module_shares_stays_shared() -> None:
+    np.testing.assert_array_equal(record_trace(Pair(), X)["output"], 2 * X)
+
+
 def test_an_nnx_module_can_be_an_argument() -> None:
     module = Nnx(nnx.Rngs(0))
     trace = record_trace(lambda module, x: module.encoded(x), module, X)
