@@ -84,7 +84,7 @@ def itself(model: str, **more: Any) -> Case:
 
 G, N, L, E, S = MODELS
 
-CHANNELS_FIRST = '''class ChannelsFirst(nn.Conv):
+CHANNELS_FIRST = """class ChannelsFirst(nn.Conv):
     @nn.compact
     def __call__(self, x):
         channels = x.shape[-1]
@@ -101,9 +101,9 @@ CHANNELS_FIRST = '''class ChannelsFirst(nn.Conv):
         return made.transpose(0, 2, 3, 1)
 
 
-class Convolution(nn.Module)'''
+class Convolution(nn.Module)"""
 
-SPECTRAL = '''def largest(kernel):
+SPECTRAL = """def largest(kernel):
     return jnp.linalg.svd(kernel.astype(jnp.float32), compute_uv=False)[0].astype(kernel.dtype)
 
 
@@ -111,7 +111,7 @@ def spectral(weights):
     return {**weights, "kernel": weights["kernel"] / largest(weights["kernel"])}
 
 
-def attention('''
+def attention("""
 SCALE_MOVED = ("query, key) * head**-0.5", "query * head**-0.5, key)")
 GPT = [
     itself(G),
@@ -123,7 +123,8 @@ GPT = [
          'jnp.split(block["qkv"]["bias"], 3))], axis=-1).reshape')),
     rewrite(G, "scale moved to the query", SCALE_MOVED),
     rewrite(G, "softmax written out", ("jax.nn.softmax(scores, axis=-1)",
-        "(lambda e: e / e.sum(-1, keepdims=True))(jnp.exp(scores - scores.max(-1, keepdims=True)))")),
+        "(lambda e: e / e.sum(-1, keepdims=True))"
+        "(jnp.exp(scores - scores.max(-1, keepdims=True)))")),
     rewrite(G, "sums in float32", ("x @ weights[\"kernel\"]",
         "jnp.dot(x, weights[\"kernel\"], preferred_element_type=jnp.float32).astype(x.dtype)")),
     rewrite(G, "jit inside", ("x + attention(normed, block, named)",
@@ -191,7 +192,8 @@ NNX = [
          "(x.astype(jnp.float32)[..., ::2], x.astype(jnp.float32)[..., 1::2])")),
     fault(N, "scale of the width", "blocks.0.probs", ("jnp.sqrt(HEAD)", "jnp.sqrt(WIDTH)")),
     fault(N, "GELU for SiLU", "blocks.0.gated", ("jax.nn.silu", "jax.nn.gelu")),
-    fault(N, "dropout left on", "blocks.0.attn_residual", ("deterministic=True", "deterministic=False")),
+    fault(N, "dropout left on", "blocks.0.attn_residual",
+        ("deterministic=True", "deterministic=False")),
     fault(N, "embedding unscaled", "embed", (" * jnp.sqrt(WIDTH).astype(self.embed.dtype)", "")),
 ]  # fmt: skip
 
@@ -225,7 +227,8 @@ LINEN = [
         '+ head.variables["params"]["bias"])[1])')),
     fault(L, "BatchNorm's epsilon", "stem.norm", ("EPSILON = 1e-3", "EPSILON = 1e-5")),
     fault(L, "padding symmetric", "stages.1.first.conv",
-        ('padding="SAME",\n            use_bias', 'padding=self.kernel // 2,\n            use_bias')),
+        ('padding="SAME",\n            use_bias',
+         'padding=self.kernel // 2,\n            use_bias')),
     fault(L, "kernel transposed", "stem.conv", ("(x)\n        x = tap(f\"{name}.conv\", x)",
         "(x.swapaxes(1, 2)).swapaxes(1, 2)\n        x = tap(f\"{name}.conv\", x)")),
     fault(L, "shortcut left out", "stages.0.out", ("nn.relu(shortcut + h)", "nn.relu(h)")),

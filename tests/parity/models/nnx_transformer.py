@@ -26,8 +26,7 @@ def build(dtype):
         return jnp.asarray(centre + scale * noise, leaf.dtype)
 
     params = jax.tree_util.tree_map_with_path(trained, params)
-    model = nnx.merge(definition, params, jax.tree.map(jnp.zeros_like, rest))
-    return model
+    return nnx.merge(definition, params, jax.tree.map(jnp.zeros_like, rest))
 
 
 def inputs(dtype):

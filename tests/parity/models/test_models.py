@@ -61,7 +61,7 @@ def columns_of(cases: Sequence[Case], dtype: str, folder: Path) -> list[Column]:
 
 
 def decisive(column: Column) -> TapDiff | None:
-    """The tap of the worst that is said of a column, the first of its kind; None of an equal one."""
+    """The tap of the worst that is said of a column; None of an equal one."""
     return column.diverged_at or column.unjudged_at or column.first_divergence
 
 
@@ -157,7 +157,9 @@ def figures(keys: Sequence[tuple[Case, str]]) -> str:
     }
     lines = []
     for kind, expected in kinds.items():
-        found = [right(case, SAID[case, dtype]) for case, dtype in keys if case.expected == expected]
+        found = [
+            right(case, SAID[case, dtype]) for case, dtype in keys if case.expected == expected
+        ]
         if found:
             lines.append(f"- {kind}: {sum(found)} of {len(found)} right")
     return "\n".join(lines)
