@@ -54,6 +54,14 @@ class Accuracy:
     errors: ErrorQuantiles | None = None
 
     @property
+    def decisive(self) -> bool:
+        """So many elements differ that `worse` can be true: if each were farther, n > 2 ln(1/p).
+
+        With a share of 1, exp(-2n(1 - 1/2)²) falls below p = FALSE_ALARM from there on.
+        """
+        return self.farther + self.nearer > -2 * math.log(FALSE_ALARM)
+
+    @property
     def worse(self) -> bool:
         """Ours is less accurate than a rounding elsewhere can make it.
 
@@ -111,7 +119,13 @@ def share_of_bound(a: np.ndarray, b: np.ndarray, bound: np.ndarray) -> float | N
     No difference is never too large; a difference is infinitely too large for a bound of 0. None
     if an element that differs has an infinite bound.
     """
-    difference, limit = np.abs(_wide(a) - _wide(b)), _wide(bound)
+    wide_a, wide_b, limit = _wide(a), _wide(b), _wide(bound)
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(wide_a - wide_b)
+    # Two infinities of a sign, or two NaNs, don't differ, though they have no difference.
+    difference[(wide_a == wide_b) | (np.isnan(wide_a) & np.isnan(wide_b))] = 0.0
+    if limit.size < difference.size:  # of a complex number each part has the bound of the whole
+        limit = np.repeat(limit, 2)
     where = np.flatnonzero(difference)
     if not where.size:
         return 0.0
@@ -126,4 +140,8 @@ def _root(over: float, under: float) -> float | None:
 
 
 def _wide(x: np.ndarray) -> np.ndarray:
-    return np.asarray(x).astype(np.float64).reshape(-1)
+    """Flat, in float64; complex numbers as their two parts."""
+    x = np.asarray(x)
+    if np.iscomplexobj(x):
+        return np.ascontiguousarray(x, np.complex128).view(np.float64).reshape(-1)
+    return x.astype(np.float64).reshape(-1)

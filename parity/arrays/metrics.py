@@ -10,6 +10,7 @@ Conventions
 - ULP distance is the number of representable values of the array's own dtype between the two;
   -0 and +0 count as one value. `p99_ulp` is the nearest-rank percentile over all finite elements.
 - `rel_l2` is sqrt(sum (ours - reference)² / sum reference²) over all finite pairs.
+- Of a complex array the two parts of each number are compared: it has twice as many elements.
 - Cosine and signal-to-noise ratio, `10 log10(sum reference² / sum (ours - reference)²)` dB, are
   over all finite pairs; these three are None where a norm is 0 (and the ratio without noise).
 
@@ -89,6 +90,8 @@ def compare_arrays(ours: np.ndarray, reference: np.ndarray) -> Metrics:
             f"arrays must agree in shape and dtype, got {reference.dtype}{list(reference.shape)} "
             f"and {ours.dtype}{list(ours.shape)}"
         )
+    if reference.dtype.kind == "c":
+        ours, reference = parts(ours), parts(reference)
     flat = [np.ascontiguousarray(array).reshape(-1) for array in (reference, ours)]
     chunks = [slice(start, start + _CHUNK) for start in range(0, reference.size, _CHUNK)]
     equal = [_same_bits(flat[0][chunk], flat[1][chunk]) for chunk in chunks]
@@ -214,6 +217,12 @@ def _finish(
         cosine=min(1.0, sums.product / norms) if 0 < norms < math.inf else None,
         snr_db=10 * math.log10(sums.reference_square / sums.error_square) if noisy else None,
     )
+
+
+def parts(x: np.ndarray) -> np.ndarray:
+    """Complex numbers as real and imaginary part, along a new last axis."""
+    x = np.ascontiguousarray(x)
+    return x.view(f"f{x.dtype.itemsize // 2}").reshape(*x.shape, 2)
 
 
 def ulp_distance(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from parity.arrays.metrics import bits, ulp_distance
+from parity.arrays.metrics import bits, parts, ulp_distance
 
 # Elements looked at one by one: their cost stays below that of the figures of a large array.
 _LIMIT = 1 << 17
@@ -93,6 +93,8 @@ def profile(
       mismatched: how many elements differ, at least 1; `compare_arrays` has counted them.
       tokens: B and T: an array whose first two axes have these sizes is profiled by token.
     """
+    if reference.dtype.kind == "c":
+        ours, reference = parts(ours), parts(reference)
     shape = reference.shape
     a, b = (np.ascontiguousarray(array).reshape(-1) for array in (reference, ours))
     sampled = stride(mismatched, a.size, _LIMIT)

@@ -79,6 +79,12 @@ def causes(
     Raises:
       RequestError: a function can't be traced or replayed, or their outputs are of different kinds.
     """
+    for side in (ours, reference):
+        if not callable(side):
+            raise RequestError(
+                f"causes takes two functions, got a {type(side).__name__}: a recorded run has no "
+                "lines; give the function that made it"
+            )
     ours, reference = _untapped(ours), _untapped(reference)
     own, theirs = replay(ours, inputs, "ours"), replay(reference, inputs, "the reference")
     check_outputs(own, theirs)

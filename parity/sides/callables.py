@@ -142,7 +142,17 @@ def _framed(
             output = rebuilt(held)(*args, **({"tap": noting} if tappable else {}))
         except (RequestError, LedgerError):
             raise
-        except Exception as error:  # a function that is to be examined may raise anything
+        except TypeError as error:
+            if _Noting.__name__ in str(error):
+                raise RequestError(
+                    f"{label} hands its tap to jax.vmap or jax.jit as an argument, and they take "
+                    "arrays alone; write lambda x, *, tap: jax.vmap(lambda row: f(row, tap=tap))(x)"
+                ) from error
+            raise failure(label, error) from error
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # a function that is to be examined may raise anything
             raise failure(label, error) from error
         leaves, structure = jax.tree_util.tree_flatten_with_path(output)
         paths = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
@@ -155,7 +165,11 @@ def _framed(
                 raise RequestError(
                     f"{label} returns a {type(leaf).__name__}{where}; return arrays and numbers"
                 )
-            values.append(_tapped(".".join(filter(None, (first, path))), jnp.asarray(leaf), tap))
+            try:
+                value = jnp.asarray(leaf)
+            except OverflowError as error:  # a number of Python's that no array holds
+                raise failure(label, error) from error
+            values.append(_tapped(".".join(filter(None, (first, path))), value, tap))
         return jax.tree.unflatten(structure, values)
 
     return framed

@@ -16,7 +16,7 @@ from parity.errors import RequestError
 _LONGEST = 300
 
 
-def failure(label: str, error: Exception) -> RequestError:
+def failure(label: str, error: BaseException) -> RequestError:
     """That `label` can't be run: the error's type and first line, and where the user wrote it."""
     lines = str(error).strip().splitlines() or [""]
     message = f"{label} can't be run: {type(error).__name__}: {lines[0].strip()[:_LONGEST]}"

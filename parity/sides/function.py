@@ -16,6 +16,7 @@ from parity.arrays.metrics import Metrics, compare_arrays
 from parity.program.loops import hoisted, route_of
 from parity.program.stages import Scope, Stage
 from parity.sides.callables import Call
+from parity.sides.failures import failure
 from parity.sides.staged import StagedSide
 from parity.trace.frames import FrameSpec, Sink, Trace
 from parity.trace.manifest import Manifest, digest
@@ -71,7 +72,11 @@ class FunctionSide:
         if self._recording is None:
             self.prepare()
         assert self._recording is not None
-        self._output = _leaves(self._recording.run(*self.args, sink=sink))
+        try:
+            output = self._recording.run(*self.args, sink=sink)
+        except jax.errors.JaxRuntimeError as error:  # such as a callback of the user's that raises
+            raise failure(self.label, error) from error
+        self._output = _leaves(output)
 
     def certify(self) -> Metrics:
         """The last run's output against that of a run without taps; no mismatch is the proof.

@@ -33,7 +33,7 @@ def diff(
     *inputs: Any,
     names: Mapping[str, str] | None = None,
     taps: str = "*",
-    allow: Sequence[Status] = ("rounding",),
+    allow: Status | Sequence[Status] = ("rounding",),
     numerics: NumericsMode = "default",
     inject: Inject = "auto",
     oracle: OracleDType | None = "float64",
@@ -80,7 +80,7 @@ def function_plan(
     *,
     names: Mapping[str, str] | None = None,
     taps: str = "*",
-    allow: Sequence[Status] = ("rounding",),
+    allow: Status | Sequence[Status] = ("rounding",),
     numerics: NumericsMode = "default",
     reference_label: str = "",
 ) -> Plan:
@@ -96,22 +96,26 @@ def function_plan(
     from parity.trace.frames import Trace
     from parity.verdict.plan import Candidate, Held, Plan
 
+    allow = (allow,) if isinstance(allow, str) else allow
     unknown = [word for word in allow if word not in _ALLOWED]
     if unknown:
         raise RequestError(f"allow takes {', '.join(_ALLOWED)}; got {unknown[0]!r}")
     call = call_of(ours, *inputs)
     side = functools.partial(function_side, inputs=inputs, select=taps, numerics=numerics)
     own = side(call, label="ours")
-    if names:
-        rename = renaming(names, frame_names(own))
-        own = side(call, label="ours", rename=rename)
     theirs: Side
     if isinstance(reference, Trace):
-        theirs = StoredSide(reference, label=reference_label or "the stored trace")
+        kept = reference.matching(taps)
+        theirs = StoredSide(kept, label=reference_label or "the stored trace")
+        there = [spec.name for spec in kept.specs]
     else:
         other = call_of(reference, *inputs)
         check_outputs(output_paths(call), output_paths(other))
-        theirs = side(other, label="the reference")
+        theirs = running = side(other, label="the reference")
+        there = frame_names(running) if names else []
+    if names:
+        rename = renaming(names, frame_names(own), there)
+        own = side(call, label="ours", rename=rename)
 
     @contextlib.contextmanager
     def opened() -> Iterator[Side]:

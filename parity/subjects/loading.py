@@ -74,7 +74,7 @@ def load_inputs(word: str, argument: str = "--inputs") -> tuple[Any, ...]:
     if callable(found):
         try:
             found = found()
-        except Exception as error:  # whatever a stranger's function raises
+        except (Exception, SystemExit) as error:  # whatever a stranger's function raises
             raise RequestError(
                 f"{argument}: {word} must give the inputs when it is called without arguments; "
                 f"{failure(error)}"
@@ -112,7 +112,7 @@ def _file(path: Path, argument: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a stranger's file raises
+    except (Exception, SystemExit) as error:  # whatever a stranger's file raises
         del sys.modules[name]
         raise RequestError(f"{argument}: running {path} failed: {failure(error)}") from error
     return module
@@ -125,7 +125,7 @@ def _module(name: str, argument: str) -> ModuleType:
     except ModuleNotFoundError as error:
         hint = f"; a file is named as {name}.py:function" if error.name == name else ""
         raise RequestError(f"{argument}: {failure(error)}{hint}") from error
-    except Exception as error:  # whatever a stranger's module raises
+    except (Exception, SystemExit) as error:  # whatever a stranger's module raises
         raise RequestError(f"{argument}: importing {name} failed: {failure(error)}") from error
 
 

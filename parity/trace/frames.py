@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -84,6 +85,12 @@ class Trace:
     def without(self, names: Collection[str]) -> Trace:
         """The same frames but for those."""
         kept = [spec for spec in self.specs if spec.name not in names]
+        return Trace(self.manifest, kept, self._read)
+
+    def matching(self, select: str) -> Trace:
+        """The frames whose names match one of these comma-separated glob patterns."""
+        patterns = [pattern.strip() for pattern in select.split(",")]
+        kept = [s for s in self.specs if any(fnmatch.fnmatchcase(s.name, p) for p in patterns)]
         return Trace(self.manifest, kept, self._read)
 
     @property

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from parity.errors import RequestError
 from parity.trace.frames import Frame, FrameSpec, Sink
 
 # Frames that may wait for a slow sink before the run that makes them is held up.
 _WAITING = 8
 
 
-class LedgerError(RuntimeError):
+class LedgerError(RequestError):
     """A run did not deliver each expected frame exactly once."""
 
 

@@ -70,6 +70,8 @@ def mark(name: str, value: Any) -> jax.Array:
     Raises:
       RequestError: it is something else.
     """
+    if not isinstance(name, str):
+        raise RequestError(f"a tap's name is text, got {name!r}; write tap('name', value)")
     if not isinstance(value, jax.Array):
         try:
             if isinstance(value, list | tuple):  # which would be joined in an array

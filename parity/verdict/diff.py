@@ -21,6 +21,8 @@ from parity.verdict.taps import Status, TapDiff
 
 # The last word of the tap of a model's logits, judged by the tokens that they choose.
 LOGITS = "logits"
+# How frames of what a function returns are called.
+_OUTPUTS = ("output", "returned")
 
 
 class DiffSink:
@@ -80,11 +82,16 @@ class DiffSink:
         missing = [
             TapDiff(spec.name, "not_compared", self._unavailable[spec.name])
             if spec.name in self._unavailable
-            else TapDiff(spec.name, self._lacking, "recorded by the reference only")
+            else self._absent(spec.name)
             for spec in self._reference.specs
             if spec.name not in present
         ]
         return Column(name, dict(fields or {}), [*self._rows, *missing], self._impact)
+
+    def _absent(self, name: str) -> TapDiff:
+        """A tap that only the reference has; an output must not be lacking."""
+        status = "missing" if name.split(".")[0] in _OUTPUTS else self._lacking
+        return TapDiff(name, status, "recorded by the reference only")
 
 
 def diff_arrays(tap: str, ours: np.ndarray, reference: np.ndarray) -> TapDiff:

@@ -201,7 +201,9 @@ class Evidence:
                 if own is not None and name in own.values:
                     share = share_of_bound(truths[name], own.values[name], ideal_limit)
                 bound_share = share_of_bound(*pair, limit)
+                relieved = False
                 if own is not None and share is not None and share <= 1 and exceeds(bound_share):
+                    relieved = True
                     bound_share = share_of_bound(*pair, (limit + own.limit(name)) / 2)
                 twin = kernels.get(name)
                 errors[name] = dataclasses.replace(
@@ -209,6 +211,7 @@ class Evidence:
                     kernels=None if twin is None else accuracy(truths[name], pair[0], twin),
                     bound_share=bound_share,
                     formula_share=share,
+                    relieved=relieved,
                     accuracy=accuracy(truths[name], *pair),
                     unruled=tuple(sorted(self._unruled(name))),
                 )

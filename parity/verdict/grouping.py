@@ -110,13 +110,19 @@ GroupingRule = Callable[[Sequence[str]], Grouping]
 
 
 def grouped(noun: str, places: Mapping[str, Place]) -> Grouping:
-    """Rows of placed taps: the first of a row is where values enter, the last where they leave."""
+    """Rows of placed taps: what leaves a row, its last tap, is what enters the next.
+
+    A row of one tap alone ends where it begins.
+    """
     taps: dict[str, list[str]] = {}
     for tap, place in places.items():
         taps.setdefault(place.row, []).append(tap)
-    return Grouping(
-        noun, places, [Row(label, found[0], found[-1]) for label, found in taps.items()]
-    )
+    rows, before = [], None
+    for label, found in taps.items():
+        leaving = found[-1]
+        rows.append(Row(label, leaving if len(found) == 1 else before, leaving))
+        before = leaving
+    return Grouping(noun, places, rows)
 
 
 def by_index(taps: Sequence[str]) -> Grouping:

@@ -92,6 +92,11 @@ def _stage_status(stage: StageError) -> tuple[Status, str]:
         return "diverged", f"less accurate: {ratio:.3g} times the reference's error"
     if bound is None and formula is None:
         return "unjudged", _undecided(stage)
+    if stage.relieved and not stage.accuracy.decisive:
+        return "unjudged", (
+            "too few elements differ to tell whether ours, which may round at places of its own, "
+            "is less accurate; a larger input would"
+        )
     words = ["no bound known" if bound is None else f"{bound:.2g} of the rounding bound"]
     if stage.accuracy.ratio is not None:
         words.append(f"{stage.accuracy.ratio:.2f} of the reference's error")

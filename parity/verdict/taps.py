@@ -48,6 +48,7 @@ class StageError:
       kernels: the same with, for the reference, its formula on our kernels; None where the
         reference itself runs on them.
       unruled: operations whose error no rule bounds, where that is why no bound is known.
+      relieved: it is within its bound only if ours may round at places of its own.
       whole: both sides ran as they are on these values; not pieces that stand for parts of them.
     """
 
@@ -57,6 +58,7 @@ class StageError:
     accuracy: Accuracy | None = None
     kernels: Accuracy | None = None
     unruled: tuple[str, ...] = ()
+    relieved: bool = False
     whole: bool = False
 
     @property

@@ -5,11 +5,12 @@ import pytest
 from parity.errors import RequestError
 from parity.sides.naming import renaming
 
+REFERENCE = ["wte", "h.0.ff", "h.1.ff"]
 FRAMES = ["embed", "layers[0].mlp", "layers[1].mlp", "layers[1].mlp.gate"]
 
 
 def test_a_name_gives_that_of_the_reference_and_others_stay() -> None:
-    rename = renaming({"embed": "wte"}, FRAMES)
+    rename = renaming({"embed": "wte"}, FRAMES, REFERENCE)
     assert [rename(name) for name in ("embed", "embed.x", "layers[0].mlp")] == [
         "wte",
         "embed.x",
@@ -18,7 +19,7 @@ def test_a_name_gives_that_of_the_reference_and_others_stay() -> None:
 
 
 def test_braces_stand_for_a_number() -> None:
-    rename = renaming({"layers[{}].mlp": "h.{}.ff"}, FRAMES)
+    rename = renaming({"layers[{}].mlp": "h.{}.ff"}, FRAMES, REFERENCE)
     assert [rename(name) for name in FRAMES] == ["embed", "h.0.ff", "h.1.ff", "layers[1].mlp.gate"]
 
 
@@ -28,8 +29,10 @@ def test_braces_stand_for_a_number() -> None:
         ({"embedding": "wte"}, "ours has no tap 'embedding'; it has 'embed', 'layers"),
         ({"layers[{}].mlp": "h.mlp"}, "must have as many numbers"),
         ({"layers.{}.mlp": "h.{}.mlp"}, "ours has no tap"),
+        ({"embed": "zz"}, "the reference has no tap 'zz'; it has 'wte', 'h.0.ff'"),
+        ({"embed": "h.0.ff", "layers[{}].mlp": "h.{}.ff"}, "two taps of ours would be called"),
     ],
 )
 def test_a_pair_that_pairs_nothing_is_refused(names: dict[str, str], message: str) -> None:
     with pytest.raises(RequestError, match=message.replace("[", r"\[")):
-        renaming(names, FRAMES)
+        renaming(names, FRAMES, REFERENCE)

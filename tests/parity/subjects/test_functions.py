@@ -124,3 +124,66 @@ def test_what_is_returned_writes_a_report(tmp_path: Path) -> None:
 def test_an_unknown_allowance_is_refused() -> None:
     with pytest.raises(RequestError, match="allow takes identical, rounding, unjudged"):
         parity.diff(theirs, theirs, X, allow=("diverged",))
+
+
+def test_both_parts_of_complex_numbers_are_compared() -> None:
+    comparison = parity.diff(lambda x: jnp.exp(1j * x), lambda x: jnp.exp(-1j * x), X)
+    assert found(comparison) == {"output": "diverged"}
+    assert comparison.columns[0].taps[0].metrics.size == 2 * X.size
+
+
+def test_an_infinity_on_both_sides_is_no_difference() -> None:
+    def naive(x):
+        return jnp.where(x > 0, -jnp.inf, jnp.exp(x) * jnp.exp(x * 0.3))
+
+    comparison = parity.diff(naive, lambda x: jnp.where(x > 0, -jnp.inf, jnp.exp(x * 1.3)), X)
+    assert comparison.holds, str(comparison)
+
+
+def test_what_too_few_elements_show_is_unjudged() -> None:
+    def narrow(x):
+        return x.astype(jnp.bfloat16).astype(jnp.float32) * 3
+
+    assert found(parity.diff(narrow, lambda x: x * 3, X[0])) == {"output": "unjudged"}
+    assert found(parity.diff(narrow, lambda x: x * 3, jnp.tile(X, 4))) == {"output": "diverged"}
+
+
+def test_an_output_that_ours_lacks_is_missing_from_a_trace_too() -> None:
+    trace = parity.record_trace(lambda x: (x * 2, x * 3), X)
+    comparison = parity.diff(lambda x: (x * 2,), trace, X)
+    assert found(comparison) == {"output.0": "identical", "output.1": "missing"}
+    assert not comparison.holds
+
+
+@pytest.mark.parametrize("names", [{"output": "zz"}, {"hidden": "gelu"}])
+def test_names_can_not_hide_an_output_or_meet(names: dict[str, str]) -> None:
+    with pytest.raises(RequestError, match="names: "):
+        parity.diff(wrong, theirs, X, names=names)
+
+
+def exits(x):
+    raise SystemExit(0)
+
+
+def doubled(x, *, tap):
+    return tap("a", tap("a", x))
+
+
+@jax.vmap
+def mapped(row, *, tap):
+    return tap("a", row)
+
+
+@pytest.mark.parametrize(
+    ("fn", "message"),
+    [
+        (exits, "can't be run: SystemExit: 0"),
+        (doubled, "tap 'a' was met twice"),
+        (mapped, "hands its tap to jax.vmap"),
+        (lambda x: 2**40, "can't be run: OverflowError"),
+    ],
+)
+def test_a_function_that_can_not_be_run_is_one_clear_line(fn, message: str) -> None:
+    with pytest.raises(RequestError, match=message) as raised:
+        parity.diff(fn, lambda x: x, X)
+    assert "\n" not in str(raised.value)

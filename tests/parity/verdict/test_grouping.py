@@ -15,7 +15,7 @@ def test_an_index_in_a_name_is_a_row() -> None:
     found = by_index(["embed", *LAYERS, "head"])
     assert found.noun == "layers"
     assert [row.label for row in found.rows] == ["embed", "0", "1", "head"]
-    assert found.rows[2] == Row("1", "layers[1].attn", "layers[1].mlp")
+    assert found.rows[2] == Row("1", "layers[0].mlp", "layers[1].mlp")
     assert found.kind("layers[1].mlp") == "mlp"
     assert list(found.shown) == []
 

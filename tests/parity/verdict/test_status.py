@@ -105,6 +105,7 @@ def test_unexamined_is_not_excused() -> None:
     [
         ({"accuracy": None}, "not held against an oracle, which oracle=float64 would do"),
         ({"bound_share": None, "formula_share": None}, "neither bound nor unrounded formula"),
+        ({"relieved": True}, "too few elements differ to tell"),
         (
             {"bound_share": None, "formula_share": None, "unruled": ("foo", "bar")},
             "no error rule for foo, bar; a tap before and after it",
