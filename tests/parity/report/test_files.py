@@ -129,12 +129,13 @@ def test_the_verified_fraction_is_told_for_each_column_where_they_differ() -> No
 
 
 def test_local_errors_and_gains_stand_beside_their_column() -> None:
+    before = block(0, np.float32([1, 2.5]))
     entering = diff_arrays("blocks.1.input", np.float32([1, 2.5]), ONE)
-    taps = [dataclasses.replace(tap, local=tap.metrics) for tap in (entering, block(1, TWO))]
+    taps = [dataclasses.replace(t, local=t.metrics) for t in (before, entering, block(1, TWO))]
     comparison = Comparison({}, [column("ours", *taps)], rule=by_block)
     lines = text_table(comparison).splitlines()
     assert lines[0].split() == ["block", "elements", "ours", "local", "gain"]
-    assert lines[1].split() == ["1", "2", "1", "1", "2.00"]
+    assert lines[2].split() == ["1", "2", "1", "1", "2.00"]
     header = csv_table(comparison).splitlines()[0]
     assert header == "block,elements,ours,ours local,ours gain"
 
