@@ -206,6 +206,37 @@ def test_an_iteration_that_was_not_run_is_nan() -> None:
     assert [bool(jnp.isnan(value).any()) for value in taps.values()][:5] == [False] * 4 + [True]
 
 
+def counted(n, *, tap):
+    return jax.lax.fori_loop(0, n, lambda _, x: tap("x", x + 1), jnp.float32(0))
+
+
+def test_iterations_that_a_route_has_not_got_leave_those_before_alone() -> None:
+    """Neither what they make nor what is injected before them goes astray."""
+    fn = hoisted(counted, route_of(counted, 2))
+    output, taps = collecting(fn)(4)
+    assert {name: float(value) for name, value in taps.items()} == {"x[0]": 1, "x[1]": 2}
+    assert output == 4
+    given = {"x[0]": jnp.float32(10), "x[1]": jnp.float32(100)}
+    assert fn(4, tap=InjectingTap(lambda _, value: value, given)) == 102
+
+
+def test_loops_in_branches_have_routes_of_their_own() -> None:
+    def fn(n, *, tap):
+        def loop(name, n):
+            return lambda x: jax.lax.fori_loop(0, n, lambda _, x: tap(f"{name}.x", x + 1), x)
+
+        def body(x, i):
+            return jax.lax.cond(i == 0, loop("first", n), loop("second", n + 1), x), None
+
+        return jax.lax.scan(body, 0, jnp.arange(2))[0]
+
+    steps = ["first[0].x[0]", "second[1].x[0]", "second[1].x[1]"]
+    output, trace = recorded(fn, 1)
+    assert names(trace) == steps
+    assert [int(frame.value) for frame in trace.frames()] == [1, 2, 3]
+    assert output == 3
+
+
 def branching(x, *, tap):
     return jax.lax.cond(x.sum() > 0, lambda x: tap("up", x + 1), lambda x: tap("down", x - 1), x)
 
@@ -300,14 +331,17 @@ def test_under_vmap_a_frame_has_the_mapped_axis_in_front() -> None:
 
 
 def test_a_mapped_while_loop_runs_until_all_have_finished() -> None:
-    def fn(x, *, tap):
-        return jax.vmap(functools.partial(newton, tap=tap))(x)
+    def doubled(x, *, tap):
+        return jax.lax.while_loop(lambda x: x < 100, lambda x: tap("x", 2 * x), x)
 
-    x = jnp.asarray([1.0, 4.0, 100.0])
-    output, trace = recorded(fn, x)
-    assert names(trace) == [f"root[{i}]" for i in range(7)]
-    np.testing.assert_array_equal(output, run_untapped(fn, x))
-    np.testing.assert_allclose(output, [1, 2, 10], rtol=1e-3)
+    def fn(x, *, tap):
+        return jax.vmap(functools.partial(doubled, tap=tap))(x)
+
+    output, trace = recorded(fn, jnp.asarray([1.0, 30.0, 200.0]))
+    assert names(trace) == [f"x[{i}]" for i in range(7)]
+    np.testing.assert_array_equal(output, [128, 120, 200])
+    # An example that has finished shows what its loop would have made next.
+    np.testing.assert_array_equal(trace["x[6]"], [128, 240, 400])
 
 
 def test_functions_with_derivatives_of_their_own_are_entered() -> None:
