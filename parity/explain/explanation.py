@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ from parity.explain.graph import Graph, replay
 from parity.explain.location import Location
 from parity.explain.outputs import apart
 from parity.explain.search import find
+from parity.sides.callables import tappable
 
 # How many outputs a message names.
 _SHOWN = 3
@@ -160,15 +160,10 @@ def _unexplained(differ: dict[str, str], found: Sequence[Finding], ours: Graph) 
 
 
 def _untapped(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Without its keyword argument `tap`, where it has one."""
-    try:
-        parameters = inspect.signature(fn).parameters
-    except (TypeError, ValueError):  # a builtin's
-        return fn
-    if "tap" not in parameters:
-        return fn
+    """Of arrays alone: a module is taken apart, and a tap does nothing."""
+    tapped = tappable(fn)
 
     def untapped(*args: Any) -> Any:
-        return fn(*args, tap=lambda _, value: value)
+        return tapped(*args, tap=lambda _, value: value)
 
     return functools.update_wrapper(untapped, fn, assigned=(), updated=())

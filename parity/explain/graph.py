@@ -125,8 +125,7 @@ def replay(fn: Callable[..., Any], args: Sequence[Any], label: str) -> Graph:
       RequestError: it can't be traced, has side effects, or draws random numbers.
     """
     try:
-        # Through a function of its own, since a module that is called may have no hash.
-        program, shape = jax.make_jaxpr(lambda *given: fn(*given), return_shape=True)(*args)
+        program, shape = jax.make_jaxpr(fn, return_shape=True)(*args)
     except RequestError:
         raise
     except Exception as error:  # whatever a stranger's function raises

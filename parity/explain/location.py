@@ -52,8 +52,6 @@ class Location:
         """The last three parts of its path, none of them outside of its package, and the line."""
         if not self.file:
             return "unknown place"
-        if self.file.startswith("<"):
-            return f"{self.file}:{self.line}"
         path = Path(self.file)
         tops = (folder for folder in path.parents if not (folder / "__init__.py").is_file())
         top = next(tops, path.parent)

@@ -152,3 +152,14 @@ def test_a_script_of_closed_over_weights_holds_them(tmp_path) -> None:
     explained = explain(closed(W, V, fn=ours), closed(W, V), X)
     text = write_repro(explained, tmp_path / "repro.py").read_text()
     assert "input_0" in text
+
+
+def test_a_table_that_the_reference_holds_is_known_where_ours_computes_it() -> None:
+    table = np.arange(16, dtype=np.float32) * 3 + 1
+
+    def ours(x):
+        return jnp.tanh(x * (jnp.arange(16.0) * 3 + 1) * 3.0)
+
+    explained = explain(ours, lambda x: jnp.tanh(x * table * 2.0), X)
+    (cause,) = explained.causes
+    assert cause.findings[0].change == "3 where the reference has 2"

@@ -240,3 +240,22 @@ def test_an_output_that_nothing_explains_has_a_note(monkeypatch: pytest.MonkeyPa
     assert text.startswith("ours departs from the reference, and no statement was found")
     assert "our output is not the reference's: 96 of 96 differ, by up to" in text
     assert "the place was not found" in text
+
+
+def test_an_output_after_an_uncertain_repair_is_no_cause_of_its_own() -> None:
+    """What is put in the place of another formula makes the output look unfinished."""
+
+    def reference(x, old):
+        mean = x.mean(0)
+        var = jnp.square(x - mean).mean(0)
+        return (x - mean) / jnp.sqrt(var + 1e-5), 0.9 * old + 0.1 * var
+
+    def ours(x, old):
+        mean = x.mean(0, keepdims=True)
+        var = jnp.maximum(0, (x * x).mean(0, keepdims=True) - mean**2)
+        return (x - mean) * jax.lax.rsqrt(var + 1e-5), old * 0.9 + var[0] * (1 - 0.9)
+
+    r = np.random.default_rng(1)
+    x = jnp.asarray(r.standard_normal((12, 16)), jnp.float32)
+    explained = explain(ours, reference, x, jnp.asarray(r.standard_normal(16) ** 2, jnp.float32))
+    assert [f for cause in explained.causes for f in cause.findings if f.outputs] == []
