@@ -135,25 +135,31 @@ def check_another_exceeds(case: Case, dtype: str) -> None:
 
 def perturbed(
     fn: Callable[..., Any], values: Sequence[Any], errors: Sequence[Any], seed: int
-) -> tuple[Any, Any]:
-    """How far `fn` moves when its arguments move within their errors, and the bound of that.
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """How far results of `fn` move when its arguments move within their errors, and their bounds.
 
     Args:
-      values, errors: of its arguments, float64.
+      values, errors: of its arguments.
     """
     rng = np.random.default_rng(seed)
     with jax.enable_x64(True):
-        values = [jnp.asarray(x, jnp.float64) for x in values]
-        errors = [jnp.asarray(e, jnp.float64) for e in errors]
+        values, errors = (
+            [jnp.asarray(np.asarray(x, np.float64)) for x in xs] for xs in (values, errors)
+        )
         # Ends of the interval are as likely as all between.
         shares = [np.clip(rng.uniform(-2, 2, e.shape), -1, 1) for e in errors]
         moved = [x + e * s for x, e, s in zip(values, errors, shares, strict=True)]
+        found, new = _perturbing(fn)(values, errors, moved)
+    distances = [distance_of(a, np.asarray(b.value)) for a, b in zip(new, found, strict=True)]
+    return distances, [np.asarray(x.bound) for x in found]
+
+
+@functools.cache
+def _perturbing(fn: Callable[..., Any]) -> Callable[..., Any]:
+    def run(values: Any, errors: Any, moved: Any) -> tuple[list[Bounded], list[Any]]:
         program = jax.make_jaxpr(fn)(*values)
         rule = RunningError("float64")
         given = [Bounded(x, e) for x, e in zip(values, errors, strict=True)]
-        outputs = evaluate(program, given, rule, rule.constant)
-        distances = [
-            distance_of(new, np.asarray(out.value))
-            for new, out in zip(jax.tree.leaves(fn(*moved)), outputs, strict=True)
-        ]
-        return distances, [np.asarray(out.bound) for out in outputs]
+        return evaluate(program, given, rule, rule.constant), jax.tree.leaves(fn(*moved))
+
+    return jax.jit(run, compiler_options=_QUICKLY)

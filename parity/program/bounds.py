@@ -25,6 +25,7 @@ E of the exact value. They have about as many roundings each, so the bound of th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,8 +44,10 @@ from parity.program.stages import Stage, injecting, stage_arguments
 from parity.trace.frames import Trace
 from parity.trace.tap import TappedFunction
 
-# of a constant that is what its author wrote, in binary
+# Of a significand, in binary. Constants of few digits, such as 0.5 or 10000, are what their author
+# wrote.
 _FEW_DIGITS = 15
+_FLOAT32_DIGITS = 23
 
 
 class RunningError:
@@ -63,14 +66,14 @@ class RunningError:
 
     def constant(self, value: Any) -> Bounded:
         wide = self._wide.constant(value)
-        if not self._ideal or not is_float(wide.dtype):
+        if not self._ideal or not is_inexact(wide.dtype):
             return Bounded(wide)
         held = jnp.finfo(getattr(value, "dtype", jnp.float32))
-        if wide.ndim and held.nmant < jnp.finfo(jnp.float32).nmant:
+        if wide.ndim and held.nmant < _FLOAT32_DIGITS:
             return Bounded(wide)  # a narrow array is data, not a rounded constant
-        # Those of few digits, such as 0.5 or 10000, are what their author wrote.
-        digits = min(held.nmant // 2, _FEW_DIGITS) if held.nmant < 23 else _FEW_DIGITS
-        short = wide == jax.lax.reduce_precision(wide, exponent_bits=8, mantissa_bits=digits)
+        parts = (wide,) if is_float(wide.dtype) else (jnp.real(wide), jnp.imag(wide))
+        digits = _FEW_DIGITS if held.nmant >= _FLOAT32_DIGITS else held.nmant // 2
+        short = functools.reduce(jnp.logical_and, (_is_short(part, digits) for part in parts))
         return Bounded(wide, jnp.where(short, 0.0, roundoff(held.dtype) * jnp.abs(wide)))
 
     def exact(self, value: Any) -> Bounded:
@@ -115,6 +118,10 @@ class RunningError:
         if not self._ideal and eqn.primitive.name == "reduce_precision":
             return 2.0 ** -(eqn.params["mantissa_bits"] + 1), underflow(dtype)
         return roundoff(dtype), underflow(dtype)
+
+
+def _is_short(constant: Any, digits: int) -> Any:
+    return constant == jax.lax.reduce_precision(constant, exponent_bits=8, mantissa_bits=digits)
 
 
 def _inexact(eqn: core.JaxprEqn) -> list[Any]:

@@ -96,6 +96,12 @@ def test_an_ideal_bound_charges_narrow_constants_with_what_was_lost() -> None:
     assert not rule.constant(jnp.full(3, tenth)).bound.any()
 
 
+def test_an_ideal_bound_charges_complex_constants_too() -> None:
+    rule = RunningError("float32", ideal=True)
+    assert float(rule.constant(jnp.complex64(2j)).bound) == 0
+    assert float(rule.constant(jnp.complex64(0.3 + 0.4j)).bound) == pytest.approx(0.5 * 2**-24)
+
+
 def test_summation_constant_grows_as_the_square_root_of_the_length() -> None:
     unit = roundoff("float32")
     assert unit == 2**-24

@@ -96,7 +96,7 @@ def test_errors_of_the_inputs_move_it_no_farther(name: str) -> None:
         assert (distance > bound / 100).any()
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_remainder_may_jump(seed: int) -> None:
     x, y = np.array([-4.0, -2.02, 0.01, 1.99, 2.0, 4.1]), np.full(6, 2.0)
     errors = [np.full(6, 0.05), np.full(6, 0.01)]
@@ -105,7 +105,7 @@ def test_a_remainder_may_jump(seed: int) -> None:
     np.testing.assert_array_equal(bound < 0.2, [False, False, True, False, False, True])
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 def test_integers_that_floats_make_carry_their_errors_on(seed: int) -> None:
     def integers(x: Any) -> Any:
         n = x.astype(jnp.int32)

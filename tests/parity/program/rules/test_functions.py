@@ -124,7 +124,7 @@ JUMPS = {"floor": jnp.floor, "ceil": jnp.ceil, "round": jnp.round, "sign": jnp.s
 
 
 @pytest.mark.parametrize("name", JUMPS)
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_jump_counts_where_an_error_reaches_it(name: str, seed: int) -> None:
     x, e = np.array([-1.02, -0.48, 0.03, 0.2, 1.5, 2.98]), np.full(6, 0.05)
     (distance,), (bound,) = perturbed(JUMPS[name], [x], [e], seed)
@@ -133,7 +133,7 @@ def test_a_jump_counts_where_an_error_reaches_it(name: str, seed: int) -> None:
     assert bound.max() > 0
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 def test_an_angle_jumps_across_the_negative_axis(seed: int) -> None:
     y, x = np.array([0.01, 0.5, 0.01, 0.0]), np.array([-2.0, -2, 2, -1])
     errors = [np.array([0.05, 0.05, 0.05, 0]), np.full(4, 0.01)]
