@@ -53,7 +53,7 @@ def command_output(*arguments: str, cwd: Path | None = None) -> str:
 def shortened(text: str) -> str:
     """An output as a page shows it: a few rows of its first table, and the reasons of verdicts."""
     parts = text.rstrip("\n").split("\n\n")
-    tables = [part for part in parts if part.startswith("block ")]
+    tables = [part for part in parts if part.lstrip().startswith("block ")]
     shown = []
     for part in parts:
         if part in tables:

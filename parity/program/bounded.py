@@ -56,6 +56,7 @@ class Operation:
     Attributes:
       values: its results in the wide dtype.
       unit: unit roundoff of its results; 0 for integers and booleans, whose results are exact.
+      tiny: what rounding loses at most of a result that is too small for its dtype.
       wide: the wide dtype, in which errors are held.
       again: the results of the operation on other values of the inputs.
     """
@@ -64,6 +65,7 @@ class Operation:
     inputs: list[Bounded]
     values: Sequence[Any]
     unit: float
+    tiny: float
     wide: Any
     again: Callable[[list[Any]], Sequence[Any]]
 
@@ -82,8 +84,9 @@ class Operation:
 
     @property
     def rounding(self) -> Any:
-        """Error of rounding the first result once; an infinity is not rounded."""
-        return self.unit * finite_size(self.value)
+        """Error of rounding the first result once; zeros and infinities are not rounded."""
+        size = finite_size(self.value)
+        return jnp.where(size == 0, 0, self.unit * size + self.tiny)
 
     @property
     def bounds(self) -> list[Any]:
@@ -108,6 +111,17 @@ class Operation:
 def roundoff(dtype: Any) -> float:
     """Unit roundoff: half the distance from 1 to the next value. Of a complex dtype, its parts'."""
     return float(jnp.finfo(dtype).eps) / 2
+
+
+def underflow(dtype: Any) -> float:
+    """The largest error of rounding a number below the smallest one of full precision.
+
+    It may become zero where XLA flushes such numbers, which it does in the dtypes that share
+    float32's exponents and in wider ones; else it is rounded to a multiple of the smallest number.
+    """
+    limits = jnp.finfo(dtype)
+    flushed = limits.nexp >= jnp.finfo(jnp.float32).nexp
+    return float(limits.smallest_normal) * (1.0 if flushed else roundoff(dtype))
 
 
 def finite_size(x: Any) -> Any:

@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from parity.program.bounded import Bounded, Operation, any_uncertain, roundoff
+from parity.program.bounded import Bounded, Operation, any_uncertain, roundoff, underflow
 from parity.program.error_rules import COMPLEX, EXACT, RULES
 from parity.program.jaxprs import Widening, dtype_of, evaluate, is_float, is_inexact
 from parity.program.oracle import OracleDType, StagePrograms, collecting, fetched, unrounded
@@ -95,8 +95,9 @@ class RunningError:
             lost = _lost(eqn, inputs)
             errors = [jnp.full(value.shape, lost, self.dtype) for value in values]
             return [Bounded(v, e, unknown) for v, e in zip(values, errors, strict=True)]
+        unit, tiny = self._roundings(eqn)
         operation = Operation(
-            eqn, inputs, values, self._unit(eqn), self.dtype, lambda again: self._wide(eqn, again)
+            eqn, inputs, values, unit, tiny, self.dtype, lambda again: self._wide(eqn, again)
         )
         found = RULES[name](operation)
         errors = found if eqn.primitive.multiple_results else [found]
@@ -105,13 +106,15 @@ class RunningError:
             for value, error in zip(values, errors, strict=True)
         ]
 
-    def _unit(self, eqn: core.JaxprEqn) -> float:
+    def _roundings(self, eqn: core.JaxprEqn) -> tuple[float, float]:
+        """Unit roundoff and underflow of an operation's results."""
         floats = _inexact(eqn)
-        if not floats or self._ideal:
-            return roundoff(self.dtype) if floats else 0.0
-        if eqn.primitive.name == "reduce_precision":
-            return 2.0 ** -(eqn.params["mantissa_bits"] + 1)
-        return roundoff(floats[0])
+        if not floats:
+            return 0.0, 0.0
+        dtype = self.dtype if self._ideal else floats[0]
+        if not self._ideal and eqn.primitive.name == "reduce_precision":
+            return 2.0 ** -(eqn.params["mantissa_bits"] + 1), underflow(dtype)
+        return roundoff(dtype), underflow(dtype)
 
 
 def _inexact(eqn: core.JaxprEqn) -> list[Any]:

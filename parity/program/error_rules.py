@@ -44,5 +44,10 @@ EXACT: frozenset[str] = frozenset().union(
 )
 # Rules that hold for complex numbers as well.
 COMPLEX: frozenset[str] = frozenset().union(
-    arithmetic.COMPLEX, functions.COMPLEX, comparisons.COMPLEX, moves.COMPLEX, fourier.COMPLEX
+    arithmetic.COMPLEX,
+    functions.COMPLEX,
+    sums.COMPLEX,
+    comparisons.COMPLEX,
+    moves.COMPLEX,
+    fourier.COMPLEX,
 )

@@ -124,7 +124,13 @@ class Evidence:
         if self._oracle is None and self._dtype is not None:
             formula = self._formula()
             self._stages = formula.stages if formula else ()
-            if self._stages:
+            if not self._stages:
+                self._dtype = None
+                self.notes.append(
+                    "no oracle: the reference is a recorded run; hold ours against its function, "
+                    "and what differs is judged"
+                )
+            else:
                 self._oracle, self._bounds = Oracle(self._stages, self._dtype), Bounds(self._dtype)
 
     def control(self, scope: Scope) -> Trace:

@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from parity.arrays.metrics import Metrics
 from parity.verdict.taps import StageError, Status, TapDiff
 
-UNEXAMINED = "differs; not examined on the reference's values, which --inject taps would do"
+UNEXAMINED = "differs; not examined on the reference's values, which inject=taps would do"
 # From what excuses nothing to what excuses most: the worst that was made is what is inherited.
 _WORST: tuple[Status, ...] = ("diverged", "unjudged", "rounding")
 
@@ -76,7 +76,9 @@ def _stage_status(stage: StageError) -> tuple[Status, str]:
     if stage.metrics.nonfinite:
         return "diverged", f"{stage.metrics.nonfinite} elements are Inf or NaN on a side"
     if stage.accuracy is None:
-        return "unjudged", "not held against an oracle, which --oracle float64 would do"
+        return "unjudged", (
+            "not held against an oracle, which oracle=float64 would do for a reference that runs"
+        )
     formula, bound = stage.formula_share, stage.bound_share
     if formula is not None and not formula <= 1:
         return "diverged", (
@@ -110,7 +112,7 @@ def _compiled_together(tap: TapDiff) -> tuple[Status, str]:
     """Of a tap that differs though nothing is made at it, nor at any tap before."""
     reason = (
         f"{_nothing(tap)}, nor at any tap before: it comes of what is compiled together, which "
-        "--numerics strict would show"
+        "numerics=strict would show"
     )
     if tap.stage is not None and tap.stage.whole:
         return "rounding", reason

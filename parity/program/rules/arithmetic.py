@@ -74,7 +74,7 @@ def _integer_power(op: Operation) -> Any:
 def _convert(op: Operation) -> Any:
     (x,), before, after = op.inputs, dtype_of(op.eqn.invars[0]), dtype_of(op.eqn.outvars[0])
     if jnp.issubdtype(after, jnp.bool_):
-        return jnp.where(jnp.abs(x.value) <= x.bound, x.uncertain, False).astype(op.wide)
+        return (~(jnp.abs(x.value) > x.bound) & x.uncertain).astype(op.wide)
     if not op.unit:
         return _truncated(op) if is_float(before) else x.error
     if jnp.issubdtype(before, jnp.bool_):

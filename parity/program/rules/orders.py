@@ -93,7 +93,7 @@ def _place(sign: int, op: Operation) -> Any:
     ((x,), (e,)), axis = (op.reals, op.bounds), op.params["axes"][0]
     x = sign * x
     best = (x - e).max(axis, keepdims=True)
-    candidate = x + e >= best
+    candidate = ~(x + e < best)  # NaN is no certain distance
     places = jax.lax.broadcasted_iota(op.wide, x.shape, axis)
     first = jnp.where(candidate, places, jnp.inf).min(axis)
     last = jnp.where(candidate, places, -jnp.inf).max(axis)

@@ -31,7 +31,7 @@ def _multiplied(op: Operation) -> Any:
     (x, _, updates), (error, _, own) = op.reals, op.bounds
     size, factors, indices = jnp.abs(x), jnp.abs(updates), op.inputs[1].value
     moved = op.on(size + error, indices, factors + own) - op.on(size, indices, factors)
-    return moved + _roundings(op) * finite_size(op.value)
+    return moved + _roundings(op) * finite_size(op.value) + op.rounding
 
 
 def _extreme(op: Operation) -> Any:

@@ -27,7 +27,10 @@ from parity.program.summation import chain_constant, summation_constant, tree_de
 
 
 def _accumulated(terms: int, op: Operation) -> float:
-    return summation_constant(terms, op.value.size, min(op.unit, roundoff("float32")))
+    unit = min(op.unit, roundoff("float32"))
+    if op.is_complex:  # a product has two roundings more, and parts err together
+        return 2 * summation_constant(terms + 2, op.value.size, unit)
+    return summation_constant(terms, op.value.size, unit)
 
 
 def _sum(op: Operation) -> Any:
@@ -39,7 +42,7 @@ def _sum(op: Operation) -> Any:
 
 def _bilinear(product: Callable[[Any, Any], Any], terms: int, op: Operation) -> Any:
     """Of sums of `terms` products of an element of the first input and one of the second."""
-    size_a, size_b = (jnp.abs(x) for x in op.reals[:2])
+    size_a, size_b = (jnp.abs(x.value).astype(op.wide) for x in op.inputs[:2])
     error_a, error_b = op.bounds[:2]
     # One product serves the summation's own term and an error of a; a second that of b.
     error = product(_accumulated(terms, op) * size_a + error_a, size_b)
@@ -82,13 +85,14 @@ def _window_sum(op: Operation) -> Any:
     (x,), (error,) = op.reals, op.bounds
     additions = math.prod(op.params["window_dimensions"]) - 1
     rounded = chain_constant(additions, op.value.size, op.unit)
-    return op.on(error) + rounded * op.on(jnp.abs(x))
+    return op.on(error) + rounded * op.on(jnp.abs(x)) + op.rounding
 
 
 def _multiplied(terms: int, op: Operation) -> Any:
     (x,), (error,) = op.reals, op.bounds
     size = jnp.abs(x)
-    own = chain_constant(max(terms - 1, 0), op.value.size, op.unit) * finite_size(op.value)
+    relative = chain_constant(max(terms - 1, 0), op.value.size, op.unit)
+    own = relative * finite_size(op.value) + op.rounding
     if op.inputs[0].error is None:
         return own
     return op.on(size + error) - op.on(size) + own
@@ -127,3 +131,4 @@ RULES: dict[str, Callable[[Operation], Any]] = {
     "cumprod": _prefix_product,
     "cumlogsumexp": _prefix_logsumexp,
 }
+COMPLEX = frozenset(("reduce_sum", "dot_general"))

@@ -103,7 +103,7 @@ def test_unexamined_is_not_excused() -> None:
 @pytest.mark.parametrize(
     ("figures", "reason"),
     [
-        ({"accuracy": None}, "not held against an oracle, which --oracle float64 would do"),
+        ({"accuracy": None}, "not held against an oracle, which oracle=float64 would do"),
         ({"bound_share": None, "formula_share": None}, "neither bound nor unrounded formula"),
         (
             {"bound_share": None, "formula_share": None, "unruled": ("foo", "bar")},

@@ -138,3 +138,32 @@ def test_an_infinity_is_not_rounded() -> None:
     value, bound = bounding(masked, x)(x)
     assert (bound[value == 0] == 0).all()
     assert np.isfinite(bound).all()
+
+
+def vanishing(x: Any) -> Any:
+    """Weights from 1 down to less than the smallest number of float32."""
+    return jnp.exp(-jnp.arange(24) * third(jnp.asarray(13, x.dtype))) * jnp.abs(x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_what_is_too_small_for_its_dtype_is_covered(dtype: str) -> None:
+    case = Case(vanishing, vanishing, ((5, 24),), (lambda x: jnp.abs(x) * vanishing(x / x),))
+    check_within(case, dtype)
+
+
+def test_zero_stays_exact() -> None:
+    """A weight that is 0 in float64 as well decides nothing."""
+
+    def weights(x: Any) -> Any:
+        return jnp.exp(third(x) - 1e5)
+
+    _, bound = bounding(weights, jnp.ones(3))(jnp.ones(3))
+    np.testing.assert_array_equal(bound, 0)
+
+
+def test_complex_products_and_sums_stay_within() -> None:
+    def mixed(x: Any) -> Any:
+        z = lax.complex(third(x), x[:, ::-1])
+        return jnp.abs((z @ z.T).sum(0))
+
+    check_within(Case(mixed, mixed, ((6, 16),), (lambda x: mixed(x[::-1])[::-1],)), "float32")

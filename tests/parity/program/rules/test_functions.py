@@ -69,27 +69,22 @@ TRUTHS: dict[str, tuple[Callable[[Any], Any], np.ndarray]] = {
 }
 
 
-def normal(value: np.ndarray, dtype: str) -> np.ndarray:
-    """Neither infinite nor below the smallest number of full precision."""
-    limits = jnp.finfo(dtype)
-    return (np.abs(value) < float(limits.max)) & (np.abs(value) > float(limits.tiny))
-
-
 @pytest.mark.parametrize("name", TRUTHS)
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_a_kernel_stays_within(name: str, dtype: str) -> None:
+    """Also where the result is too small for full precision."""
     truth, places = TRUTHS[name]
     fn = getattr(lax, name)
     x = jnp.asarray(places, dtype)
     with np.errstate(all="ignore"):
         value = truth(np.asarray(x).astype(np.float64))
     _, bound = bounding(fn, x)(x)
-    inside = normal(value, dtype)
-    assert inside.sum() > COUNT / 2
+    inside = np.abs(value) < float(jnp.finfo(dtype).max)
+    assert inside.sum() > COUNT / 3
     assert (distance_of(jax.jit(fn)(x), value) <= bound)[inside].all()
-    # A rounding of the result is what most of it is; 64 would let the classic faults pass.
-    allowed = 64 * roundoff(dtype) * np.abs(value)
-    assert np.median((bound / allowed)[inside]) < 1
+    # A few roundings of the result are most of it; 64 would let the classic faults pass.
+    full = inside & (np.abs(value) > float(jnp.finfo(dtype).smallest_normal))
+    assert np.median((bound / np.abs(value))[full]) < 64 * roundoff(dtype)
 
 
 @pytest.mark.parametrize("name", TRUTHS)
@@ -99,7 +94,7 @@ def test_the_oracles_kernel_stays_within_its_own_bound(name: str) -> None:
     with np.errstate(all="ignore"):
         expected = truth(np.asarray(x, np.float64))
     value, bound = bounding(getattr(lax, name), x, ideal=True)(x)
-    inside = normal(expected, "float32")
+    inside = np.isfinite(expected)
     # The truth is rounded too.
     allowed = bound + 4 * roundoff("float64") * np.abs(expected)
     assert (distance_of(value, expected) <= allowed)[inside].all()
