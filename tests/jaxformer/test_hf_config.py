@@ -97,7 +97,7 @@ HUB = {
 }
 
 
-@pytest.mark.parametrize("model", PRESETS)
+@pytest.mark.parametrize("model", HUB)
 def test_configs_of_the_hub_are_the_presets(model: str) -> None:
     assert Config.from_hf(HUB[model]) == PRESETS[model]
 

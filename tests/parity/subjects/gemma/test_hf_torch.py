@@ -71,7 +71,7 @@ def against(reference: Trace, source: Any) -> Column:
 
 def errors(column: Column) -> dict[str, float]:
     """Relative error of each tap."""
-    assert {tap.status for tap in column.taps} <= {"identical", "diverged"}
+    assert {tap.status for tap in column.taps} <= {"identical", "unjudged"}
     return {tap.tap: tap.metrics.rel_l2 or 0.0 for tap in column.taps if tap.metrics}
 
 
