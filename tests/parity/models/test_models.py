@@ -98,6 +98,7 @@ def test_every_case_has_the_status_that_is_its(name: str, dtype: str, tmp_path: 
     check(cases_of(name, dtype), dtype, tmp_path)
 
 
+@pytest.mark.matrix
 def test_the_report_is_this_run(request: pytest.FixtureRequest) -> None:
     """Runs last, on what the tests above have seen; it is written of all cases (`-m ''`)."""
     every = [(case, dtype) for case in CASES for dtype in case.dtypes]
