@@ -51,4 +51,4 @@ def _command(arguments: list[str]) -> int:
 
         progress(f"wrote {write_repro(explanation, repro)}")
     print(explanation)
-    return HOLDS if explanation.agrees else DIFFERS
+    return HOLDS if explanation.harmless else DIFFERS

@@ -56,12 +56,15 @@ def attribute(
     inputs: Sequence[Any],
     choices: Sequence[Choice] = (),
     combine: Callable[[Sequence[Choice]], Fn] | None = None,
+    *,
+    compiling: bool = True,
 ) -> Attribution:
     """Search for what makes the outputs of both sides equal.
 
     Args:
       choices: changes to our side.
       combine: several changes at once; None if they can't be combined.
+      compiling: also try ways of compiling both, which explain rounding alone.
     """
     expected = _run(reference, inputs)
     before = _mismatched(_run(ours, inputs), expected)
@@ -74,7 +77,7 @@ def attribute(
         if left == 0:
             return Attribution(True, choice.name, before, 0, tuple(tried))
         best = min(best, (choice.name, left), key=lambda item: item[1])
-    for name, run in _MODES.items():
+    for name, run in _MODES.items() if compiling else ():
         left = _mismatched(run(ours, inputs), run(reference, inputs))
         tried.append(name)
         if left == 0:

@@ -10,12 +10,13 @@ from typing import Any
 from parity.errors import RequestError
 from parity.explain.attribution import Attribution, attribute
 from parity.explain.faithful import Faithfulness, faithfulness
-from parity.explain.figures import shape_of
 from parity.explain.findings import Finding, output_words
-from parity.explain.graph import Graph, replay
+from parity.explain.formula import formula_findings
+from parity.explain.graph import Graph, output_shapes, replay
 from parity.explain.location import Location
-from parity.explain.outputs import apart
-from parity.explain.search import find
+from parity.explain.outputs import apart, check_outputs
+from parity.explain.rounding import rounding_findings
+from parity.program.jaxprs import EvaluationError
 from parity.sides.callables import tappable
 
 # How many outputs a message names.
@@ -40,6 +41,11 @@ class Cause:
     def where(self) -> Location:
         return self.findings[0].where
 
+    @property
+    def kind(self) -> str:
+        """`formula`, or `rounding` where both compute the same and round it elsewhere."""
+        return self.findings[0].kind
+
 
 @dataclass
 class Explanation:
@@ -48,14 +54,22 @@ class Explanation:
     Attributes:
       agrees: the outputs have the same dtypes and bits, replayed and compiled. Where they haven't,
         there is a cause or a note.
+      same_formula: the outputs have the same dtypes and agree to many digits in float64, so that
+        what is left is rounding; None where they couldn't be evaluated in float64.
       faithful: whether the replay is what compiled programs compute.
       notes: what was seen and has no cause.
     """
 
     causes: list[Cause]
     agrees: bool
+    same_formula: bool | None = None
     faithful: Faithfulness | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def harmless(self) -> bool:
+        """Nothing departs, but perhaps by rounding that no statement is to blame for."""
+        return self.agrees or (self.same_formula is True and not self.causes)
 
     def __str__(self) -> str:
         from parity.explain.wording import explanation_text
@@ -86,12 +100,26 @@ def causes(
                 "lines; give the function that made it"
             )
     ours, reference = _untapped(ours), _untapped(reference)
+    shapes = [
+        output_shapes(fn, inputs, label)
+        for fn, label in ((ours, "ours"), (reference, "the reference"))
+    ]
+    check_outputs(*shapes)
+    departing, note = in_float64(ours, reference, inputs)
+    if departing:
+        return Explanation(grouped(departing), False, False, notes=[*note])
     own, theirs = replay(ours, inputs, "ours"), replay(reference, inputs, "the reference")
-    check_outputs(own, theirs)
     faithful = faithfulness(ours, reference, inputs, own, theirs)
     differ = apart(own, theirs)  # before the search, which undoes what it finds
-    found = find(own, theirs)
-    explanation = Explanation(grouped(found), not differ and not faithful.apart, faithful)
+    found = rounding_findings(own, theirs)
+    kept = all(v.dtype == shapes[1][name].dtype for name, v in shapes[0].items())
+    same = None if departing is None else kept
+    explanation = Explanation(
+        grouped(found or []), not differ and not faithful.apart, same, faithful, [*note]
+    )
+    if found is None:
+        explanation.notes.append(_rounding(differ, faithful))
+        return explanation
     explanation.notes += _unexplained(differ, found, own)
     tried = attribution and not explanation.agrees
     tried_out = attribute(ours, reference, inputs) if tried else None
@@ -101,40 +129,31 @@ def causes(
             explanation.notes.append("the outputs agree all the same, bit for bit")
     elif not differ and faithful.apart:
         names = ", ".join(faithful.apart[:_SHOWN])
-        note = f"each operation alone agrees; compiled as a whole, {names} has other bits"
-        explanation.notes.append(f"{note}. {tried_out}" if tried_out else note)
+        said = f"each operation alone agrees; compiled as a whole, {names} has other bits"
+        explanation.notes.append(f"{said}. {tried_out}" if tried_out else said)
     return explanation
 
 
 explain = causes
 
 
-def check_outputs(ours: Graph, reference: Graph) -> None:
-    """Functions whose outputs can't be compared don't compute the same kind of thing.
-
-    Raises:
-      RequestError: naming the outputs that differ in name or shape.
-    """
-
-    def shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
-        return {name: tuple(v.array.shape) for name, v in graph.outputs.items()}
-
-    own, theirs = shapes(ours), shapes(reference)
-    if own == theirs:
-        return
-    alone = {name for name, shape in own.items() if theirs.get(name) != shape}
-    missing = {name for name, shape in theirs.items() if own.get(name) != shape}
-    raise RequestError(
-        f"the two functions don't compute the same kind of thing: ours returns "
-        f"{_structure(ours, alone)}, the reference {_structure(reference, missing)}"
-    )
+def in_float64(
+    ours: Callable[..., Any], reference: Callable[..., Any], inputs: Sequence[Any]
+) -> tuple[list[Finding] | None, list[str]]:
+    """Departures of the formula; None, and why, where float64 has no meaning for an operation."""
+    try:
+        return formula_findings(ours, reference, inputs), []
+    except EvaluationError as error:
+        return None, [f"the formulas were not held apart from rounding: {error}"]
 
 
-def _structure(graph: Graph, names: set[str]) -> str:
-    """The first outputs of these names, as in `['a'] float32[6, 16], and 2 more`."""
-    listed = [f"{name} {shape_of(v.array)}" for name, v in graph.outputs.items() if name in names]
-    shown = ", ".join(text.strip() for text in listed[:_SHOWN]) or "nothing more"
-    return shown + (f", and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else "")
+def _rounding(differ: dict[str, str], faithful: Faithfulness) -> str:
+    """What is said of two programs that round everywhere."""
+    shown = [f"{output_words(name)} {what}" for name, what in list(differ.items())[:_SHOWN]]
+    if not shown:
+        shown = [f"compiled, {name} has other bits" for name in faithful.apart[:_SHOWN]]
+    said = "; ".join(shown) or "the outputs agree bit for bit"
+    return f"both round nearly everywhere else, so no statement is to blame: {said}"
 
 
 def grouped(findings: Sequence[Finding]) -> list[Cause]:

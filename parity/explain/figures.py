@@ -34,13 +34,22 @@ class Differing:
 
 # An infinity less itself, or a signalling NaN, is no news.
 @np.errstate(over="ignore", invalid="ignore")
-def differing(ours: Any, reference: Any) -> Differing:
-    """Figures of two numeric or boolean arrays of one shape and any dtypes."""
+def differing(ours: Any, reference: Any, tolerance: float = 0.0) -> Differing:
+    """Figures of two numeric or boolean arrays of one shape and any dtypes.
+
+    Args:
+      tolerance: finite elements that are nearer to each other, relative to their size and to the
+        mean size, count as equal.
+    """
     a, b = (np.asarray(x) for x in (ours, reference))
     wide = np.result_type(_wide(a), _wide(b))
     a, b = a.astype(wide), b.astype(wide)
     unequal = (a != b) & ~((a != a) & (b != b))
     finite = unequal & np.isfinite(a) & np.isfinite(b)
+    if tolerance and finite.any():
+        size = np.abs(b) + np.abs(b[finite]).mean()
+        near = finite & (np.abs(a - b) <= tolerance * size)
+        unequal, finite = unequal & ~near, finite & ~near
     real = np.complex128 if wide.kind == "c" else np.float64
     distances = np.abs(a[finite].astype(real) - b[finite].astype(real))
     count = int(np.count_nonzero(unequal))

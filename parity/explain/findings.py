@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from parity.explain.align import Counterpart
 from parity.explain.blame import constants
+from parity.explain.content import TOLERANCE
 from parity.explain.figures import Differing, differing
 from parity.explain.graph import Graph, Node, Value
 from parity.explain.location import Location
@@ -31,6 +32,8 @@ class Finding:
       known, reference_known: ids of the values that both sides have, of ours and of the reference.
       outputs: names of the function's outputs that were compared with the reference's; none where
         the departure was found on the way to them.
+      kind: whether it is found in float64 too, where nothing is rounded.
+      leads_to: name of the first output that depends on the operation; empty if none does.
     """
 
     node: Node
@@ -46,6 +49,8 @@ class Finding:
     known: frozenset[int] = frozenset()
     reference_known: frozenset[int] = frozenset()
     outputs: tuple[str, ...] = ()
+    kind: Literal["formula", "rounding"] = "rounding"
+    leads_to: str = ""
 
     @property
     def change(self) -> str:
@@ -62,7 +67,9 @@ class Finding:
     @property
     def differing(self) -> Differing | None:
         """How much the two values differ where they line up; None where they never do."""
-        return None if self.reference is None else differing(self.ours, self.reference)
+        if self.reference is None:
+            return None
+        return differing(self.ours, self.reference, TOLERANCE if self.kind == "formula" else 0.0)
 
     @property
     def counterpart_where(self) -> Location | None:

@@ -21,7 +21,7 @@ import ml_dtypes
 import numpy as np
 
 # Fewer different elements than this say little about where a value comes from.
-_TELLING = 6
+TELLING = 6
 _CHUNK = 1 << 18
 # Beyond this an array, a weight mostly, is hashed in its own order of axes only.
 _LARGE = 1 << 22
@@ -47,7 +47,7 @@ def fingerprint(array: Any) -> Fingerprint:
         total = (total + int(hashed.sum(dtype=np.uint64))) % 2**64
         mixed = (mixed + int((hashed ^ (hashed >> np.uint64(29))).sum(dtype=np.uint64))) % 2**64
     sample = flat[:: max(1, flat.size // _SAMPLE)][: 2 * _SAMPLE]
-    telling = np.unique(sample).size >= _TELLING
+    telling = np.unique(sample).size >= TELLING
     exact = _digest(bits)
     order = _digest(_sorted_axes(bits)) if bits.ndim > 1 and bits.size <= _LARGE else exact
     return Fingerprint((flat.size, total, mixed), order, exact, telling)

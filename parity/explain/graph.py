@@ -19,7 +19,7 @@ from parity.errors import RequestError
 from parity.explain.figures import shape_of
 from parity.explain.fingerprint import fingerprint
 from parity.explain.location import NOWHERE, Location, body_is_library, end_of, location_of
-from parity.program.jaxprs import called
+from parity.program.jaxprs import Widening, called
 
 # An array of fewer elements that a program holds is taken for a number written in it.
 _WRITTEN = 16
@@ -52,7 +52,9 @@ class Node:
       operation: its name.
       parameters: the equation's.
       run: arrays in, arrays out.
-      slot: which operation of this name it is in its line, in one call of its function.
+      slot: which operation of this name it is in its line, in one call of its function; the same
+        in each turn of a loop.
+      changed: other parameters in, what would be run with them out; None where it has none.
     """
 
     index: int
@@ -63,6 +65,7 @@ class Node:
     outputs: list[Value]
     where: Location
     slot: int = 0
+    changed: Callable[..., Callable[..., Sequence[jax.Array]]] | None = None
 
 
 @dataclass(repr=False)  # each holds the next: a repr would not end
@@ -97,6 +100,30 @@ class Graph:
                 found.setdefault(id(value), []).append(node)
         return found
 
+    def first_output(self, node: Node) -> str:
+        """Name of the first output that depends on the operation; empty if none does."""
+        names = {id(value): name for name, value in self.outputs.items()}
+        reached = {id(v) for v in node.outputs}
+        for later in (node, *self.nodes[node.index + 1 :]):
+            if later is not node and any(id(v) in reached for v in later.inputs):
+                reached |= {id(v) for v in later.outputs}
+            for value in later.outputs:
+                if id(value) in reached and id(value) in names:
+                    return names[id(value)]
+        return ""
+
+    def drop_dead(self) -> None:
+        """Forget operations that no output depends on."""
+        needed = {id(value) for value in self.outputs.values()}
+        kept = []
+        for node in reversed(self.nodes):
+            if any(id(v) in needed for v in node.outputs):
+                needed |= {id(v) for v in node.inputs}
+                kept.append(node)
+        self.nodes = kept[::-1]
+        for index, node in enumerate(self.nodes):
+            node.index = index
+
     def substitute(self, value: Value, array: jax.Array) -> list[Value]:
         """Replace a value and run again what depends on it; returns the values that changed."""
         value.array = array
@@ -113,43 +140,77 @@ class Graph:
         return result
 
 
-def replay(fn: Callable[..., Any], args: Sequence[Any], label: str) -> Graph:
+def replay(
+    fn: Callable[..., Any], args: Sequence[Any], label: str, *, wide: Widening | None = None
+) -> Graph:
     """Trace `fn(*args)` and run its operations one by one.
 
     Arrays that it closes over are values like its arguments, but for a few numbers.
 
     Args:
       label: what messages call it.
+      wide: runs operations in a wider dtype, which the arguments have. The program is traced in
+        that dtype, too, so that constants written in it aren't rounded; where its code insists on
+        another, in float32.
 
     Raises:
       RequestError: it can't be traced, has side effects, or draws random numbers.
     """
-    try:
-        program, shape = jax.make_jaxpr(fn, return_shape=True)(*args)
-    except RequestError:
-        raise
-    except Exception as error:  # whatever a stranger's function raises
-        brief = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RequestError(f"{label} can't be traced: {type(error).__name__}: {brief}") from error
+    if wide is None:
+        program, shape = _traced(fn, args, label)
+    else:
+        try:
+            program, shape = _traced(fn, args, label)
+        except RequestError:
+            narrow = jax.tree.map(Widening("float32").cast, tuple(args))
+            with jax.enable_x64(False):
+                program, shape = _traced(fn, narrow, label)
     if program.effects:
         raise RequestError(
             f"{label} has side effects ({', '.join(map(str, program.effects))}), which can't be "
             "replayed; remove its callbacks and prints"
         )
     leaves = jax.tree_util.tree_leaves_with_path(tuple(args))
-    inputs = [Value(jnp.asarray(leaf), name=jax.tree_util.keystr(path)) for path, leaf in leaves]
-    replaying = _Replay(label, Graph(inputs, end=end_of(fn)))
+    inputs = [Value(_array(leaf), name=jax.tree_util.keystr(path)) for path, leaf in leaves]
+    replaying = _Replay(label, Graph(inputs, end=end_of(fn)), wide)
     outputs = replaying.program(program, inputs, None)
     names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(shape)]
     replaying.graph.outputs = dict(zip(names, outputs, strict=True))
     return replaying.graph
 
 
+def output_shapes(fn: Callable[..., Any], args: Sequence[Any], label: str) -> dict[str, Any]:
+    """Shapes and dtypes of the outputs by name.
+
+    Raises:
+      RequestError: it can't be traced.
+    """
+    _, tree = _traced(fn, args, label)
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def _traced(fn: Callable[..., Any], args: Sequence[Any], label: str) -> tuple[Any, Any]:
+    """The program of `fn(*args)`, and the tree of its outputs' shapes."""
+    try:
+        return jax.make_jaxpr(fn, return_shape=True)(*args)
+    except RequestError:
+        raise
+    except Exception as error:  # whatever a stranger's function raises
+        brief = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RequestError(f"{label} can't be traced: {type(error).__name__}: {brief}") from error
+
+
+def _array(leaf: Any) -> jax.Array:
+    return leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf)
+
+
 class _Replay:
-    def __init__(self, label: str, graph: Graph) -> None:
+    def __init__(self, label: str, graph: Graph, wide: Widening | None) -> None:
         self.graph = graph
         self._label = label
-        self._slots: dict[tuple[Location, str], int] = {}
+        self._wide = wide
+        self._slots: dict[tuple[Location, str], dict[int, int]] = {}
         self._held: dict[int, tuple[object, Value]] = {}
 
     def program(
@@ -167,7 +228,7 @@ class _Replay:
                 return env[atom]
             if id(atom) not in literals:
                 array = jnp.asarray(atom.val, atom.aval.dtype)  # type: ignore[attr-defined]
-                literals[id(atom)] = Value(array, constant=True)
+                literals[id(atom)] = Value(self._widened(array), constant=True)
             return literals[id(atom)]
 
         for eqn in jaxpr.eqns:
@@ -175,14 +236,17 @@ class _Replay:
             env.update(zip(eqn.outvars, outputs, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
+    def _widened(self, array: jax.Array) -> jax.Array:
+        return array if self._wide is None else self._wide.constant(array)
+
     def _constant(self, held: Any) -> Value:
         """An array that a program holds: one value, however many programs hold it."""
         if id(held) not in self._held:
-            array = jnp.asarray(held)
+            array = self._widened(jnp.asarray(held))
             numeric = not jnp.issubdtype(array.dtype, jax.dtypes.extended)  # a random key is none
             value = Value(array, constant=True)
             if numeric and (array.size >= _WRITTEN or fingerprint(array).telling):
-                value = Value(array, name=f"closed-over {shape_of(array)}", closed=True)
+                value = Value(array, name=f"closed-over {shape_of(jnp.asarray(held))}", closed=True)
                 self.graph.closed.append(value)
             # The array is held, so that its id can't be taken by another.
             self._held[id(held)] = held, value
@@ -191,8 +255,7 @@ class _Replay:
     def _operation(
         self, eqn: core.JaxprEqn, inputs: list[Value], outer: Location | None
     ) -> Sequence[Value]:
-        name, params = eqn.primitive.name, eqn.params
-        where = location_of(eqn, outer)
+        name, where = eqn.primitive.name, location_of(eqn, outer)
         inner = called(eqn)
         if inner is not None:
             # A stranger's jitted function has lines of its own; a library's has its caller's.
@@ -203,18 +266,30 @@ class _Replay:
                 f"{self._label} draws random numbers ({name} at {where}); pass them in as arguments"
             )
         if name == "scan":
-            return self._scan(params, inputs, where, outer)
+            return self._scan(eqn.params, inputs, where, outer)
         if name == "while":
-            return self._while(params, inputs, outer)
+            return self._while(eqn.params, inputs, outer)
         if name == "cond":
             index, *operands = inputs
-            return self.program(params["branches"][int(index.array)], operands, outer)
+            return self.program(eqn.params["branches"][int(index.array)], operands, outer)
+        params = eqn.params if self._wide is None else self._wide.parameters(eqn.params)
+
+        outputs = self._node(name, params, self._runner(eqn), inputs, where, eqn)
+        if outputs[0].node is not None:
+            given = eqn.params
+            outputs[0].node.changed = lambda **new: self._runner(eqn.replace(params=given | new))
+        return outputs
+
+    def _runner(self, eqn: core.JaxprEqn) -> Callable[..., Sequence[jax.Array]]:
+        wide = self._wide
+        if wide is not None:
+            return lambda *arrays: wide(eqn, list(arrays))
 
         def run(*arrays: jax.Array) -> Sequence[jax.Array]:
-            result = eqn.primitive.bind(*arrays, **params)
+            result = eqn.primitive.bind(*arrays, **eqn.params)
             return result if eqn.primitive.multiple_results else [result]
 
-        return self._node(name, params, run, inputs, where)
+        return run
 
     def _node(
         self,
@@ -223,10 +298,11 @@ class _Replay:
         run: Callable[..., Sequence[jax.Array]],
         inputs: list[Value],
         where: Location = NOWHERE,
+        text: object = None,
     ) -> list[Value]:
         arrays = run(*(value.array for value in inputs))
-        slot = self._slots.get((where, name), 0)
-        self._slots[where, name] = slot + 1
+        slots = self._slots.setdefault((where, name), {})
+        slot = slots.setdefault(id(text) if text is not None else len(slots), len(slots))
         node = Node(len(self.graph.nodes), name, params, run, inputs, [], where, slot)
         node.outputs = [Value(array, node) for array in arrays]
         self.graph.nodes.append(node)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from parity.explain.fingerprint import Fingerprint, fingerprint
 from parity.explain.graph import Graph, Node, Value
@@ -49,15 +50,22 @@ class Knowledge:
         return [v for v in node.inputs if id(v) in self.foreign and id(v) not in self.benign]
 
 
+class Marks(Protocol):
+    """Marks by which values are recognised: of their bits, or of their content."""
+
+    def of(self, value: Value) -> Fingerprint: ...
+
+
 class Matcher:
     """Recognises our values among the reference's.
 
     Args:
       reference: replayed on the same inputs.
+      marks: by bits, if none are given.
     """
 
-    def __init__(self, reference: Graph) -> None:
-        self.prints = Fingerprints()
+    def __init__(self, reference: Graph, marks: Marks | None = None) -> None:
+        self.prints: Marks = marks or Fingerprints()
         self.reference = reference
         self._contents: dict[tuple[int, int, int], list[Value]] = {}
         self._orders: dict[bytes, list[Value]] = {}

@@ -7,10 +7,12 @@ returned.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from parity.errors import RequestError
 from parity.explain.align import Aligner, Counterpart
 from parity.explain.blame import maker_of
 from parity.explain.figures import differing, mismatched, shape_of
@@ -42,14 +44,51 @@ def apart(ours: Graph, reference: Graph) -> dict[str, str]:
     return found
 
 
+def check_outputs(ours: Mapping[str, Any], reference: Mapping[str, Any]) -> None:
+    """Functions whose outputs can't be compared don't compute the same kind of thing.
+
+    Args:
+      ours, reference: shapes and dtypes of the outputs, by name.
+
+    Raises:
+      RequestError: naming the outputs that differ in name or shape.
+    """
+    shapes = [{name: out.shape for name, out in side.items()} for side in (ours, reference)]
+    if shapes[0] == shapes[1]:
+        return
+    alone, missing = (
+        {name: side[name] for name, shape in own.items() if other.get(name) != shape}
+        for side, own, other in zip((ours, reference), shapes, shapes[::-1], strict=True)
+    )
+    raise RequestError(
+        f"the two functions don't compute the same kind of thing: ours returns "
+        f"{_structure(alone)}, the reference {_structure(missing)}"
+    )
+
+
+def _structure(outputs: Mapping[str, Any]) -> str:
+    """The first outputs, as in `['a'] float32[6, 16], and 2 more`."""
+    listed = [f"{name} {shape_of(out)}" for name, out in outputs.items()]
+    shown = ", ".join(text.strip() for text in listed[:_SHOWN]) or "nothing more"
+    return shown + (f", and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else "")
+
+
 class OutputComparison:
     """What is wrong with outputs though nothing on the way to them is.
 
     Args:
       ours: as far as its other departures were undone.
+      same: whether two arrays of one shape are taken for equal.
     """
 
-    def __init__(self, ours: Graph, matcher: Matcher, knowledge: Knowledge) -> None:
+    def __init__(
+        self,
+        ours: Graph,
+        matcher: Matcher,
+        knowledge: Knowledge,
+        same: Callable[[Any, Any], bool] = lambda a, b: differing(a, b).count == 0,
+    ) -> None:
+        self._equal = same
         self._ours = ours
         self._reference = matcher.reference
         self._matcher = matcher
@@ -85,14 +124,14 @@ class OutputComparison:
         moved = prints.of(value).content == prints.of(target).content
         if moved and id(value) not in self._knowledge.in_place:
             return False  # which operation moved its elements, the search finds
-        return not _same(value, target)
+        return not self._same(value, target)
 
     def _exchanged(self, name: str, value: Value, target: Value) -> Finding | None:
         for other, second in self._ours.outputs.items():
             theirs = self._reference.outputs.get(other)
             if other == name or theirs is None:
                 continue
-            if _same(value, theirs) and _same(second, target):
+            if self._same(value, theirs) and self._same(second, target):
                 telling = self._telling(value) and self._telling(second)
                 words = f"our outputs {name} and {other} are the reference's, exchanged"
                 confidence: Confidence = "high" if telling else "medium"
@@ -191,21 +230,18 @@ class OutputComparison:
 
     def _described(self, twin: Value) -> str:
         for name, value in self._reference.outputs.items():
-            if value is twin or _same(value, twin):
+            if value is twin or self._same(value, twin):
                 return f"the reference's output {name}"
         if twin.node is not None:
             return "an inner value of the reference"
         return named(twin)
 
+    def _same(self, ours: Value, reference: Value) -> bool:
+        alike = ours.array.shape == reference.array.shape
+        return alike and self._equal(ours.array, reference.array)
+
     def _telling(self, value: Value) -> bool:
         return self._matcher.prints.of(value).telling
-
-
-def _same(ours: Value, reference: Value) -> bool:
-    """Of one shape and equal as numbers."""
-    if ours.array.shape != reference.array.shape:
-        return False
-    return differing(ours.array, reference.array).count == 0
 
 
 def _listed(nodes: Sequence[Node]) -> str:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from parity.explain.attribution import Attribution, Choice, attribute
-from parity.explain.explanation import Cause, Explanation, grouped
+from parity.explain.explanation import Cause, Explanation, grouped, in_float64
 from parity.explain.faithful import Faithfulness, faithfulness
 from parity.explain.findings import Finding
 from parity.explain.graph import Graph, replay
-from parity.explain.search import find
+from parity.explain.rounding import rounding_findings
 from parity.program.oracle import collecting
 from parity.program.stages import Stage, injecting, stage_arguments
 from parity.sides.side import Side
@@ -78,16 +78,19 @@ def explain_regions(
             continue
         progress(f"{label}: replaying, it differs at {', '.join(taps)}")
         region = _Region(own, theirs, trace, choices)
-        findings = region.findings()
+        findings, same = region.findings()
+        found.same_formula = same if found.same_formula is None else found.same_formula and same
         found.faithful = found.faithful or region.faithful()
-        progress(f"{label}: searching what explains {len(findings)} departing operations")
-        for cause in grouped(findings):
-            tap = region.tap_after(cause.findings[0])
-            cause.attribution = region.attribution(tap)
+        progress(f"{label}: searching what explains {len(findings or [])} departing operations")
+        for cause in grouped(findings or []):
+            tap = cause.findings[0].leads_to.strip("[]'")
+            cause.attribution = region.attribution(tap, cause.kind)
             cause.elsewhere = _elsewhere(tap, ours.stages, differing, grouping)
             found.causes.append(cause)
-        if not findings:
-            tried = region.attribution(None)
+        if findings is None:
+            found.notes.append(f"{label}: both round nearly everywhere; no statement is to blame")
+        elif not findings:
+            tried = region.attribution(None, "rounding")
             found.notes.append(f"{label}: each operation alone agrees. {tried}")
     found.causes = _merged(found.causes)
     found.agrees = not differing
@@ -139,12 +142,14 @@ class _Region:
         self._stages = own, theirs
         self._arguments = [stage_arguments(stage, trace, "taps") for stage in self._stages]
         self._choices = choices
-        self._graph: Graph | None = None
 
-    def findings(self) -> list[Finding]:
-        own, theirs = self._replayed()
-        self._graph = own
-        return find(own, theirs)
+    def findings(self) -> tuple[list[Finding] | None, bool]:
+        """Departures, and whether the formulas are the same; None where both round everywhere."""
+        own, theirs = map(_taps_of, self._stages)
+        departing, _ = in_float64(own, theirs, self._arguments[0])
+        if departing:
+            return departing, False
+        return rounding_findings(*self._replayed()), departing is not None
 
     def faithful(self) -> Faithfulness:
         """Of a fresh replay, since finding departures undoes them."""
@@ -155,31 +160,22 @@ class _Region:
         sides = zip(self._stages, self._arguments, ("ours", "the reference"), strict=True)
         return [replay(_taps_of(stage), given, label) for stage, given, label in sides]
 
-    def tap_after(self, finding: Finding) -> str:
-        """The first tap whose value depends on the operation; empty if none does."""
-        assert self._graph is not None
-        taps = {id(value): name.strip("[]'") for name, value in self._graph.outputs.items()}
-        reached = {id(v) for v in finding.node.outputs}
-        for value in self._graph.values():
-            if value.node is not None and any(id(v) in reached for v in value.node.inputs):
-                reached.add(id(value))
-            if id(value) in reached and id(value) in taps:
-                return taps[id(value)]
-        return ""
+    def attribution(self, tap: str | None, kind: str) -> Attribution | None:
+        """Search the choices, and for rounding ways of compiling, at one tap or at all.
 
-    def attribution(self, tap: str | None) -> Attribution:
-        """Search the choices and ways of compiling, at one tap or at all."""
+        None where there is nothing to try.
+        """
         own, theirs = (_taps_of(stage, tap) for stage in self._stages)
-        given = self._arguments[0]
+        given, rounding = self._arguments[0], kind == "rounding"
         if self._choices is None:
-            return attribute(own, theirs, given)
+            return attribute(own, theirs, given) if rounding else None
         changes = self._choices.changes
 
         def combine(chosen: Sequence[Choice]) -> Fn:
             return self._changed({k: v for c in chosen for k, v in changes[c.name].items()}, tap)
 
         choices = [Choice(name, self._changed(change, tap)) for name, change in changes.items()]
-        return attribute(own, theirs, given, choices, combine)
+        return attribute(own, theirs, given, choices, combine, compiling=rounding)
 
     def _changed(self, changes: Mapping[str, Any], tap: str | None) -> Fn:
         """Our piece with some changes."""

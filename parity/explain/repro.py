@@ -20,6 +20,7 @@ import safetensors.numpy
 from jax.extend.core import primitives
 
 from parity.errors import RequestError
+from parity.explain.content import TOLERANCE
 from parity.explain.explanation import Explanation
 from parity.explain.findings import Finding
 from parity.explain.graph import Node, Value
@@ -36,7 +37,7 @@ import json
 import pathlib
 import struct
 
-import jax.numpy as jnp
+{setup}import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.extend.core import primitives as p
@@ -72,9 +73,18 @@ a = ours({values_ours})
 b = reference({values_reference}){adapt}
 print("ours     ", a.reshape(-1)[:8])
 print("reference", b.reshape(-1)[:8])
-differ = np.asarray((a != b) & ~((a != a) & (b != b)))  # NaN equals NaN
+differ = {differ}
 print(int(differ.sum()), "of", differ.size, "elements differ")
 '''
+
+
+# A formula is held against another in float64, where rounding is no difference.
+_WIDE = """import jax
+
+jax.config.update("jax_enable_x64", True)
+"""
+_APART = f"np.asarray(abs(a - b) > {TOLERANCE} * (abs(b) + abs(b).mean()))"
+_BITS = "np.asarray((a != b) & ~((a != a) & (b != b)))  # NaN equals NaN"
 
 
 def write_repro(explanation: Explanation, path: Path) -> Path:
@@ -126,9 +136,12 @@ def _script(finding: Finding, data: str) -> tuple[str, Mapping[str, np.ndarray]]
     count = finding.differing
     assert count is not None
     title = f"{made.operation}: {count.count} of {count.size} elements differ"
+    formula = finding.kind == "formula"
     layout = counterpart.array.shape != counterpart.reference.array.shape
     text = _TEMPLATE.format(
         title=title,
+        setup=_WIDE if formula else "",
+        differ=_APART if formula else _BITS,
         data=data,
         arguments_ours=", ".join(_own_names(ours)),
         arguments_reference=", ".join(_own_names(reference)),

@@ -25,6 +25,8 @@ def find(ours: Graph, reference: Graph) -> list[Finding]:
     while search.step():
         pass
     search.outputs()
+    for finding in search.found:
+        finding.leads_to = ours.first_output(finding.node)
     return sorted(search.found, key=lambda finding: finding.node.index)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from parity.explain.figures import shape_of
 
@@ -29,7 +29,7 @@ def explanation_text(explanation: Explanation) -> str:
 def operation_text(finding: Finding) -> str:
     """Our operation, what it works on, and how much the values differ."""
     node = finding.node
-    given = ", ".join(shape_of(v.array) for v in node.inputs if not v.constant)
+    given = ", ".join(_shape(v.array, finding) for v in node.inputs if not v.constant)
     what = node.operation
     if node.inputs:
         what += f" of {given or 'constants'}"
@@ -40,12 +40,19 @@ def operation_text(finding: Finding) -> str:
     return f"{what}: {'no counterpart to compare with' if differing is None else differing}"
 
 
+def _shape(array: Any, finding: Finding) -> str:
+    """Without its dtype where that is only what the formulas were evaluated in."""
+    return str(list(array.shape)) if finding.kind == "formula" else shape_of(array)
+
+
 def _head(explanation: Explanation) -> str:
     count = len(explanation.causes)
     if count:
         return f"{count} statement{'s' if count > 1 else ''} where ours departs"
     if explanation.agrees:
         return "no operation of ours departs from the reference"
+    if explanation.harmless:
+        return "the same formula: ours departs from the reference by rounding alone"
     return "ours departs from the reference, and no statement was found that causes it"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -125,11 +125,16 @@ class Widening:
             return [self.cast(eqn.primitive.bind(*inputs, **eqn.params))]
         if name in ("bitcast_convert_type", "pallas_call", "ffi_call", "custom_call"):
             raise EvaluationError(f"{name} has no meaning in {self.dtype}")
-        params = {key: self._parameter(value) for key, value in eqn.params.items()}
-        if "precision" in params:  # accelerators multiply narrower by default
-            params["precision"] = jax.lax.Precision.HIGHEST
+        params = self.parameters(eqn.params)
         outputs = eqn.primitive.bind(*inputs, **params)
         return outputs if eqn.primitive.multiple_results else [outputs]
+
+    def parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """An operation's parameters where its arrays are wide."""
+        params = {key: self._parameter(value) for key, value in given.items()}
+        if "precision" in params:  # accelerators multiply narrower by default
+            params["precision"] = jax.lax.Precision.HIGHEST
+        return params
 
     def _parameter(self, value: Any) -> Any:
         if isinstance(value, core.ClosedJaxpr):

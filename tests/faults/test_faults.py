@@ -5,7 +5,7 @@ is printed with `-s`, and written to reports/faults/ with `--write-reports`.
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,10 @@ from faults.table import COMBINATIONS, FAULTS, ONE_BLOCK, REWRITES, Edit
 
 from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.config import Rope
-from parity.explain.explanation import check_outputs
+from parity.explain import causes
 from parity.explain.findings import Finding
-from parity.explain.graph import Graph, replay
-from parity.explain.search import find
 
+Fn = Callable[..., Any]
 REPORT = Path(__file__).parents[2] / "reports" / "faults" / "table.md"
 BY_NAME = {edit.name: edit for edit in FAULTS} | ONE_BLOCK
 # A block of each kind, rows longer than the window, a RoPE factor, and no size or scale that hides
@@ -55,18 +54,19 @@ def inputs() -> tuple[Any, Any]:
 
 
 @pytest.fixture(scope="module")
-def reference(inputs: tuple[Any, Any]) -> Graph:
+def reference(inputs: tuple[Any, Any]) -> Fn:
     official, _ = Case(CONFIG, inputs[0], (2, 20), 2).sources()
-    return replay(lambda p, t: official.fn(p, t, tap=lambda _, v: v), inputs, "the reference")
+    return lambda p, t: official.fn(p, t, tap=lambda _, v: v)
 
 
 def explained(
-    edits: Sequence[Edit], reference: Graph, inputs: tuple[Any, Any], folder: Path
+    edits: Sequence[Edit], reference: Fn, inputs: tuple[Any, Any], folder: Path
 ) -> tuple[list[Finding], list[Statement]]:
     subject = edited(edits, folder)
-    ours = replay(lambda p, t: subject.forward(p, t, CONFIG), inputs, "ours")
-    check_outputs(ours, reference)
-    return find(ours, reference), subject.statements
+    found = causes(
+        lambda p, t: subject.forward(p, t, CONFIG), reference, *inputs, attribution=False
+    )
+    return [cause.findings[0] for cause in found.causes], subject.statements
 
 
 def rank(finding: Finding, statement: Statement) -> int | None:
@@ -89,7 +89,7 @@ def verdict(finding: Finding | None, statement: Statement) -> str:
 
 @pytest.mark.parametrize("edit", sampled(FAULTS, [edit.name for edit in FAULTS]))
 def test_a_fault_is_named(
-    edit: Edit, reference: Graph, inputs: tuple[Any, Any], tmp_path: Path
+    edit: Edit, reference: Fn, inputs: tuple[Any, Any], tmp_path: Path
 ) -> None:
     findings, (statement,) = explained([edit], reference, inputs, tmp_path)
     first = findings[0] if findings else None
@@ -105,7 +105,7 @@ def test_a_fault_is_named(
 
 @pytest.mark.parametrize("names", sampled(COMBINATIONS, map(" + ".join, COMBINATIONS)))
 def test_faults_together(
-    names: tuple[str, ...], reference: Graph, inputs: tuple[Any, Any], tmp_path: Path
+    names: tuple[str, ...], reference: Fn, inputs: tuple[Any, Any], tmp_path: Path
 ) -> None:
     """Each is looked for; how many may be missed is for the whole suite to say."""
     findings, statements = explained([BY_NAME[n] for n in names], reference, inputs, tmp_path)
@@ -123,7 +123,7 @@ def test_faults_together(
 
 @pytest.mark.parametrize("edit", sampled(REWRITES, [edit.name for edit in REWRITES]))
 def test_a_harmless_rewrite_is_left_in_peace(
-    edit: Edit, reference: Graph, inputs: tuple[Any, Any], tmp_path: Path
+    edit: Edit, reference: Fn, inputs: tuple[Any, Any], tmp_path: Path
 ) -> None:
     findings, _ = explained([edit], reference, inputs, tmp_path)
     assert [str(finding.where) for finding in findings] == []
@@ -131,7 +131,7 @@ def test_a_harmless_rewrite_is_left_in_peace(
 
 
 def test_an_unedited_copy_has_no_origin(
-    reference: Graph, inputs: tuple[Any, Any], tmp_path: Path
+    reference: Fn, inputs: tuple[Any, Any], tmp_path: Path
 ) -> None:
     assert explained([], reference, inputs, tmp_path) == ([], [])
 

@@ -21,6 +21,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from parity.program.bounded import Operation, between, roundoff
+from parity.program.jaxprs import dtype_of
 
 # Roundings charged to a function that libraries approximate to a few ULP of float32.
 _APPROXIMATED = 4.0
@@ -103,6 +104,13 @@ def _two_argument_tangent(op: Operation) -> Any:
     return jnp.where(jumps, 2 * math.pi, error) + _FEW.error(op)
 
 
+def _logistic(op: Operation) -> Any:
+    """Libraries write 1 / (1 + exp(-x)), in float16 too, where the exponential overflows."""
+    own = _smooth(lambda _, y: y * (1 - y), _FEW, op)
+    overflows = math.log(float(jnp.finfo(dtype_of(op.eqn.outvars[0])).max)) * (1 - 2 * op.unit)
+    return own + jnp.where(op.reals[0] - op.bounds[0] <= -overflows, op.value, 0)
+
+
 def _gaussian(x: Any) -> Any:
     return 2 / math.sqrt(math.pi) * jnp.exp(-(x**2))
 
@@ -112,7 +120,6 @@ _SMOOTH: dict[str, tuple[Callable[[Any, Any], Any], _Kernel]] = {
     "log": (lambda x, _: 1 / x, _FEW),
     "log1p": (lambda x, _: 1 / (1 + x), _Kernel(in_float64=_COARSE_IN_FLOAT64)),
     "tanh": (lambda _, y: 1 - y**2, _MORE),
-    "logistic": (lambda _, y: y * (1 - y), _FEW),
     "erf": (lambda x, _: _gaussian(x), _MORE),
     # exp(-x²) with the square rounded, or 1 - erf(x)
     "erfc": (lambda x, _: _gaussian(x), _Kernel(argument=4.0)),
@@ -146,6 +153,7 @@ _MONOTONE: dict[str, tuple[_Kernel, tuple[float, float]]] = {
 
 RULES: dict[str, Callable[[Operation], Any]] = {
     "exp": _exponential,
+    "logistic": _logistic,
     "atan2": _two_argument_tangent,
     **{name: functools.partial(_smooth, *row) for name, row in _SMOOTH.items()},
     **{name: functools.partial(_monotone, *row) for name, row in _MONOTONE.items()},

@@ -77,7 +77,7 @@ def test_an_input_returned_is_named_at_the_return() -> None:
 
     explained = explain(ours, residual, X, W, B, S)
     assert places(explained, __file__) == [line_of(ours, "return x")]
-    assert "> return x return of float32[6, 16]: 96 of 96 differ" in said(explained)
+    assert "> return x return of [6, 16]: 96 of 96 differ" in said(explained)
     assert "our output is the argument [0]; after it the reference has tanh," in said(explained)
 
 
@@ -232,7 +232,8 @@ def test_outputs_apart_are_told_by_name() -> None:
 
 
 def test_an_output_that_nothing_explains_has_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explanation, "find", lambda *_: [])
+    monkeypatch.setattr(explanation, "in_float64", lambda *_: (None, []))
+    monkeypatch.setattr(explanation, "rounding_findings", lambda *_: [])
     explained = explain(biased, scaled, X, W, B, S)
     assert explained.causes == []
     assert not explained.agrees
