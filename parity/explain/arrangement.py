@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from parity.explain.content import numbers
@@ -23,10 +22,7 @@ def arrangements(array: Any, like: Any) -> list[Any]:
     An array whose elements are repeated along an axis is taken once, and repeated as `like` is:
     each element in turn, or all of them again and again.
     """
-    if array.shape == like.shape:
-        first = [np.asarray(array)]
-    else:
-        first = []
+    first = [np.asarray(array)] if array.shape == like.shape else []
     plain, target = np.asarray(array), np.asarray(like)
     if plain.size == target.size:
         made = _moved(plain, target.shape)
@@ -44,7 +40,7 @@ def arrangements(array: Any, like: Any) -> list[Any]:
     nearest = [moved for _, moved in found[:_MOST]]
     if first and not any(moved is first[0] for moved in nearest):
         nearest.append(first[0])
-    return [jnp.asarray(moved).astype(like.dtype) for moved in nearest]
+    return [moved.astype(like.dtype) for moved in nearest]
 
 
 def _moved(array: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:

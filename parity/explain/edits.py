@@ -18,6 +18,7 @@ from jax import lax
 from parity.explain.content import close, numbers
 from parity.explain.graph import Node, Value
 from parity.explain.slices import Slice
+from parity.program.host import on_host
 
 Run = Callable[..., Sequence[Any]]
 
@@ -63,16 +64,24 @@ _LARGEST = 1 << 18
 
 @dataclass(frozen=True)
 class Edit:
-    """An edit that repairs: the operations that it changes, and what it does, in words."""
+    """An edit that repairs.
+
+    Attributes:
+      nodes: the operations that it changes.
+      words: what it does.
+      made: what is run instead at an operation; None where that has no meaning.
+      constant: the number that it takes, and the one that was there.
+      general: it can be made wherever the same text is run.
+    """
 
     nodes: tuple[Node, ...]
     words: str
+    made: Callable[[Node], Run | None]
     constant: tuple[float, float] | None = None
+    general: bool = True
 
 
-def repairing(
-    cone: Slice, value: Value, wanted: Any, others: Sequence[Value] = ()
-) -> Edit | None:
+def repairing(cone: Slice, value: Value, wanted: Any, others: Sequence[Value] = ()) -> Edit | None:
     """The edit of one operation of the cone after which the value is the wanted array.
 
     Args:
@@ -90,18 +99,18 @@ def repairing(
     for nodes in reversed(groups):
         for words, made in _edits(nodes[0]):
             if settles(nodes, made):
-                return Edit(tuple(nodes), words)
+                return Edit(tuple(nodes), words, made)
     for nodes in reversed(groups):
         for words, made in _operands(nodes[0], others):
             if settles(nodes, made):
-                return Edit(tuple(nodes), words)
+                return Edit(tuple(nodes), words, made, general=False)
     solved = [edit for nodes in groups for edit in _constants(cone, value, expected, nodes)]
     if solved:
         return min(solved, key=_roughness)
     for nodes in reversed(groups):
         for words, made in _without(nodes[0]):
             if settles(nodes, made):
-                return Edit(tuple(nodes), words)
+                return Edit(tuple(nodes), words, made)
     return None
 
 
@@ -138,15 +147,23 @@ def _edited(
         except Exception:  # an edit that makes no sense; libraries refuse it in their own ways
             return None
         for output, array in zip(node.outputs, arrays, strict=False):
-            if jnp.shape(array) != jnp.shape(output.array):
+            if np.shape(array) != output.array.shape:
                 return None
-            fresh[id(output)] = jnp.asarray(array).astype(output.array.dtype)
+            fresh[id(output)] = np.asarray(array).astype(output.array.dtype)
     return fresh.get(id(value))
 
 
 def _edits(node: Node) -> Iterator[tuple[str, Callable[[Node], Run | None]]]:
     def result(fn: Callable[[Any], Any]) -> Callable[[Node], Run | None]:
-        return lambda n: lambda *x: [fn(n.run(*x)[0]), *n.run(*x)[1:]]
+        def made(node: Node) -> Run:
+            def run(*arrays: Any) -> Sequence[Any]:
+                first, *rest = node.run(*arrays)
+                with np.errstate(all="ignore"):
+                    return [fn(np.asarray(first)), *rest]
+
+            return run
+
+        return made
 
     inputs, array = node.inputs, node.outputs[0].array
     if len(inputs) == 2 and node.operation in _ORDERED:
@@ -162,25 +179,25 @@ def _edits(node: Node) -> Iterator[tuple[str, Callable[[Node], Run | None]]]:
     if node.operation == "conv_general_dilated":
         yield from _convolutions(node)
     if array.dtype == bool:
-        yield "negated", result(jnp.logical_not)
+        yield "negated", result(np.logical_not)
         return
     if not jnp.issubdtype(array.dtype, jnp.floating):
         yield "one more", result(lambda a: a + 1)
         yield "one less", result(lambda a: a - 1)
         return
-    yield "with the other sign", result(jnp.negative)
-    yield "squared", result(jnp.square)
-    yield "as its root", result(jnp.sqrt)
-    yield "as 1 over it", result(jnp.reciprocal)
+    yield "with the other sign", result(np.negative)
+    yield "squared", result(np.square)
+    yield "as its root", result(np.sqrt)
+    yield "as 1 over it", result(lambda a: 1 / a)
     yield "plus 1", result(lambda a: a + 1)
     yield "less 1", result(lambda a: a - 1)
     yield "as 1 less it", result(lambda a: 1 - a)
-    yield "as its exponential", result(jnp.exp)
+    yield "as its exponential", result(np.exp)
     for axis in range(array.ndim):
         if array.shape[axis] > 1:
             yield "divided by its sum", result(lambda a, i=axis: a / a.sum(i, keepdims=True))
             yield "less its mean", result(lambda a, i=axis: a - a.mean(i, keepdims=True))
-            yield "in reverse", result(lambda a, i=axis: jnp.flip(a, i))
+            yield "in reverse", result(lambda a, i=axis: np.flip(a, i))
 
 
 def _convolutions(node: Node) -> Iterator[tuple[str, Callable[[Node], Run | None]]]:
@@ -198,7 +215,7 @@ def _convolutions(node: Node) -> Iterator[tuple[str, Callable[[Node], Run | None
             yield f"with padding {other} for {pads}", lambda n, p=other: _given(n, padding=p)
     yield (
         "with the kernel turned round",
-        lambda n: lambda x, w: n.run(x, jnp.flip(w, tuple(spatial))),
+        lambda n: lambda x, w: n.run(x, np.flip(np.asarray(w), tuple(spatial))),
     )
 
 
@@ -207,14 +224,13 @@ def _given(node: Node, **parameters: Any) -> Run | None:
 
 
 def _other(node: Node, sibling: str) -> Run | None:
-    if sibling.startswith("reduce_"):
-        reduce = {"reduce_sum": jnp.sum, "reduce_max": jnp.max, "reduce_min": jnp.min}[sibling]
-        return lambda x: [reduce(x, axis=node.parameters["axes"])]
+    plain = on_host(sibling, node.parameters)
+    if plain is not None:
+        return plain
     if sibling.startswith("cum"):
         rest = {k: node.parameters[k] for k in ("axis", "reverse") if k in node.parameters}
         return lambda x: [getattr(lax, sibling)(x, **rest)]
-    fn = {"and": lax.bitwise_and, "or": lax.bitwise_or}.get(sibling) or getattr(lax, sibling)
-    return lambda *x: [fn(*x)]
+    return lambda *x: [getattr(lax, sibling)(*x)]
 
 
 def _other_axes(node: Node) -> Iterator[tuple[int, ...]]:
@@ -229,9 +245,7 @@ def _other_axes(node: Node) -> Iterator[tuple[int, ...]]:
 
 def _along(node: Node, axes: tuple[int, ...]) -> Run | None:
     if node.operation in _AXES:
-        reduce = {"reduce_sum": jnp.sum, "reduce_max": jnp.max, "reduce_min": jnp.min}
-        fn = reduce.get(node.operation)
-        return None if fn is None else lambda x: [fn(x, axis=axes)]
+        return on_host(node.operation, {**node.parameters, "axes": axes})
     return lambda x: [getattr(lax, node.operation)(x, axis=axes[0])]
 
 
@@ -274,20 +288,24 @@ def _constants(
         start = float(array.reshape(()))
 
         def at(number: float, i: int = place, like: Any = array) -> np.ndarray | None:
-            def made(n: Node) -> Run:
-                return lambda *x: n.run(*x[:i], jnp.full_like(like, number), *x[i + 1 :])
+            def changed(n: Node) -> Run:
+                return lambda *x: n.run(*x[:i], np.full_like(like, number), *x[i + 1 :])
 
-            found = _edited(cone.nodes, value, nodes, made)
-            return None if found is None else numbers(found)
+            array = _edited(cone.nodes, value, nodes, changed)
+            return None if array is None else numbers(array)
 
         number = _solved(at, start, expected)
         if number is not None:
             words = f"with {_short(number)} for {_short(start)}"
+
+            def solved(n: Node, i: int = place, like: Any = array, to: float = number) -> Run:
+                return lambda *x: n.run(*x[:i], np.full_like(like, to), *x[i + 1 :])
+
             maker = given.node
             while maker is not None and maker.operation == "convert_element_type":
                 maker = maker.inputs[0].node
             made = tuple(nodes) if maker is None else (maker,)
-            yield Edit(made, words, (number, start))
+            yield Edit(made, words, solved, (number, start))
 
 
 def _written(value: Value) -> bool:

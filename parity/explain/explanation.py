@@ -11,11 +11,11 @@ from parity.errors import RequestError
 from parity.explain.attribution import Attribution, attribute
 from parity.explain.faithful import Faithfulness, faithfulness
 from parity.explain.findings import Finding, output_words
-from parity.explain.formula import formula_findings
+from parity.explain.formula import Formulas, formulas
 from parity.explain.graph import Graph, output_shapes, replay
 from parity.explain.location import Location
-from parity.explain.outputs import apart, check_outputs
-from parity.explain.rounding import rounding_findings
+from parity.explain.outputs import apart, check_outputs, compiled_apart
+from parity.explain.search import find
 from parity.program.jaxprs import EvaluationError
 from parity.sides.callables import tappable
 
@@ -105,21 +105,32 @@ def causes(
         for fn, label in ((ours, "ours"), (reference, "the reference"))
     ]
     check_outputs(*shapes)
-    departing, note = in_float64(ours, reference, inputs)
-    if departing:
-        return Explanation(grouped(departing), False, False, notes=[*note])
+    held, notes = in_float64(ours, reference, inputs)
+    if held is not None and held.findings:
+        return Explanation(grouped(held.findings), False, False, notes=notes)
+    kept = all(v.dtype == shapes[1][name].dtype for name, v in shapes[0].items())
+    same = None if held is None else kept
+    if held is not None and not held.alike:
+        differ = compiled_apart(ours, reference, inputs, list(shapes[0]))
+        return Explanation([], not differ, same, notes=[*notes, *_rounding(differ)])
+    explanation = _by_bits(ours, reference, inputs, attribution)
+    explanation.same_formula = same
+    explanation.notes[:0] = notes
+    return explanation
+
+
+def _by_bits(
+    ours: Callable[..., Any],
+    reference: Callable[..., Any],
+    inputs: Sequence[Any],
+    attribution: bool,
+) -> Explanation:
+    """In their own dtypes, two programs of one formula of which one was written after the other."""
     own, theirs = replay(ours, inputs, "ours"), replay(reference, inputs, "the reference")
     faithful = faithfulness(ours, reference, inputs, own, theirs)
     differ = apart(own, theirs)  # before the search, which undoes what it finds
-    found = rounding_findings(own, theirs)
-    kept = all(v.dtype == shapes[1][name].dtype for name, v in shapes[0].items())
-    same = None if departing is None else kept
-    explanation = Explanation(
-        grouped(found or []), not differ and not faithful.apart, same, faithful, [*note]
-    )
-    if found is None:
-        explanation.notes.append(_rounding(differ, faithful))
-        return explanation
+    found = find(own, theirs)
+    explanation = Explanation(grouped(found), not differ and not faithful.apart, faithful=faithful)
     explanation.notes += _unexplained(differ, found, own)
     tried = attribution and not explanation.agrees
     tried_out = attribute(ours, reference, inputs) if tried else None
@@ -139,21 +150,20 @@ explain = causes
 
 def in_float64(
     ours: Callable[..., Any], reference: Callable[..., Any], inputs: Sequence[Any]
-) -> tuple[list[Finding] | None, list[str]]:
-    """Departures of the formula; None, and why, where float64 has no meaning for an operation."""
+) -> tuple[Formulas | None, list[str]]:
+    """What float64 says; None, and why, where it has no meaning for an operation."""
     try:
-        return formula_findings(ours, reference, inputs), []
+        return formulas(ours, reference, inputs), []
     except EvaluationError as error:
         return None, [f"the formulas were not held apart from rounding: {error}"]
 
 
-def _rounding(differ: dict[str, str], faithful: Faithfulness) -> str:
-    """What is said of two programs that round everywhere."""
+def _rounding(differ: dict[str, str]) -> list[str]:
+    """What is said of two programs that were written apart and round nearly everywhere."""
+    if not differ:
+        return []
     shown = [f"{output_words(name)} {what}" for name, what in list(differ.items())[:_SHOWN]]
-    if not shown:
-        shown = [f"compiled, {name} has other bits" for name in faithful.apart[:_SHOWN]]
-    said = "; ".join(shown) or "the outputs agree bit for bit"
-    return f"both round nearly everywhere else, so no statement is to blame: {said}"
+    return [f"both round nearly everywhere, so no statement is to blame: {'; '.join(shown)}"]
 
 
 def grouped(findings: Sequence[Finding]) -> list[Cause]:

@@ -10,13 +10,16 @@ for.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
 from parity.explain.align import Counterpart
+from parity.explain.alike import alike, few
 from parity.explain.blame import blamed, constants, maker_of
 from parity.explain.content import ROUNDED, Contents, close, close_sorted, numbers
 from parity.explain.edits import Edit, repairing
@@ -26,6 +29,7 @@ from parity.explain.location import Location
 from parity.explain.match import Knowledge, Matcher
 from parity.explain.outputs import OutputComparison
 from parity.explain.repair import Repair, Repairs, applied
+from parity.explain.search import find
 from parity.explain.slices import Slice, from_data, slice_of
 from parity.program.jaxprs import Widening
 
@@ -38,12 +42,23 @@ _MOVING = frozenset(
 _PARTS = frozenset((*_MOVING, "row", "squeeze", "broadcast_in_dim", "transpose", "split"))
 
 
-def formula_findings(
-    ours: Callable[..., Any],
-    reference: Callable[..., Any],
-    inputs: Sequence[Any],
-) -> list[Finding]:
-    """Departures of the formula, in execution order; none where the outputs agree in float64.
+@dataclass(frozen=True)
+class Formulas:
+    """What float64 says of two programs.
+
+    Attributes:
+      findings: departures in execution order; none where the outputs agree.
+      alike: one was written after the other.
+    """
+
+    findings: list[Finding]
+    alike: bool
+
+
+def formulas(
+    ours: Callable[..., Any], reference: Callable[..., Any], inputs: Sequence[Any]
+) -> Formulas:
+    """Hold the formulas of two functions of the same arguments against each other.
 
     Raises:
       RequestError: a function can't be traced or replayed.
@@ -52,26 +67,34 @@ def formula_findings(
     with jax.enable_x64(True):
         wide = Widening("float64")
         given = jax.tree.map(lambda x: wide.cast(jax.numpy.asarray(x)), tuple(inputs))
-        replayed = (
+        graphs = (
             replay(ours, given, "ours", wide=wide),
             replay(reference, given, "the reference", wide=wide),
         )
-        return FormulaSearch(*replayed).findings()
+        for graph in graphs:
+            graph.drop_dead()
+        search = FormulaSearch(*graphs)
+        if not search.wrong():
+            return Formulas([], alike(*graphs) or few(*graphs))
+        found = find(*graphs) if alike(*graphs) else search.findings()
+        for finding in found:
+            finding.kind = "formula"
+        return Formulas(found, alike(*graphs))
 
 
 class FormulaSearch:
     """Finds departures one after the other; values of `ours` are put right on the way.
 
     Args:
-      ours, reference: replayed in float64, to be searched with x64 enabled.
+      ours, reference: replayed in float64, without what no output depends on; to be searched with
+        x64 enabled.
     """
 
     def __init__(self, ours: Graph, reference: Graph) -> None:
-        ours.drop_dead()
-        reference.drop_dead()
         self._ours = ours
         self._reference = reference
-        self._matcher = Matcher(reference, Contents())
+        self._contents = Contents()
+        self._matcher = Matcher(reference, self._contents)
         self._data = from_data(ours)
         self._given_up: set[str] = set()
         self._found: list[Finding] = []
@@ -108,7 +131,9 @@ class FormulaSearch:
             [self._reference.outputs[name] for name in wrong],
             lambda v: v.constant or self._matcher.prints.of(v).content in contents,
         )
-        repairs = Repairs(self._ours, self._matcher, part, theirs, known, self._data)
+        repairs = Repairs(
+            self._ours, self._matcher, self._contents, part, theirs, known, self._data
+        )
         repair = repairs.first()
         if repair is not None:
             self._settle(repair, part, theirs, known)
@@ -123,7 +148,6 @@ class FormulaSearch:
         compared = OutputComparison(self._ours, self._matcher, knowledge, _equal)
         told = set(self._ours.outputs) - set(self.wrong())
         for finding in compared.findings(told, set()):
-            finding.kind = "formula"
             self._found.append(finding)
             self._given_up |= set(finding.outputs)
 
@@ -154,6 +178,21 @@ class FormulaSearch:
             edit = repairing(cone, value, array, self._others(part, known))
         self._found.append(self._finding(repair, cone, edit, theirs, known))
         applied(self._ours, part, repair)
+        if edit is not None and edit.general:
+            self._everywhere(edit, known)
+
+    def _everywhere(self, edit: Edit, known: set[int]) -> None:
+        """What one text does wrong it does wrong wherever it runs, but for what is right there."""
+        first = edit.nodes[0]
+        for node in self._ours.nodes:
+            if node in edit.nodes or any(id(v) in known for v in node.outputs):
+                continue
+            text = (node.where.place, node.operation, constants(node))
+            if text == (first.where.place, first.operation, constants(first)):
+                run = edit.made(dataclasses.replace(node))
+                if run is not None and _fits(node, run):
+                    node.run = run
+                    self._ours.run_again(node)
 
     def _others(self, part: Slice, known: set[int]) -> list[Value]:
         entering = part.entering()
@@ -204,9 +243,7 @@ class FormulaSearch:
             if inner:
                 confidence = "medium"
                 where = _helper(cone, value, self._ours) or self._shared(cone, theirs) or where
-        counterpart = Counterpart(
-            value, repair.reference, array, False, 1.0, True
-        )
+        counterpart = Counterpart(value, repair.reference, array, False, 1.0, True)
         finding = Finding(
             node,
             where,
@@ -215,15 +252,18 @@ class FormulaSearch:
             array,
             confidence,
             words or "with the reference's value in its place, what follows agrees",
-            _places(where, [*(n.where for n in inner[::-1]), *alternatives(node, where, self._ours)]),
+            _places(
+                where, [*(n.where for n in inner[::-1]), *alternatives(node, where, self._ours)]
+            ),
         )
-        finding.kind = "formula"
         finding.known = frozenset(known)
         finding.reference_known = self._matcher.known_to(self._ours)
         role = repair.reference.node
         if repair.kind == "made" and role is not None and node is repair.node:
             marks = self._matcher.prints
-            given = [{marks.of(v).content for v in n.inputs if not v.constant} for n in (node, role)]
+            given = [
+                {marks.of(v).content for v in n.inputs if not v.constant} for n in (node, role)
+            ]
             finding.role, finding.role_support = role, float(given[0] == given[1])
         return finding
 
@@ -310,9 +350,17 @@ class FormulaSearch:
                 _places(node.where, [n.where for n in cone.nodes]),
                 known=frozenset(known),
                 reference_known=self._matcher.known_to(self._ours),
-                kind="formula",
             )
         )
+
+
+def _fits(node: Node, run: Callable[..., Sequence[Any]]) -> bool:
+    """What is run instead gives arrays of the same shapes."""
+    try:
+        arrays = run(*(v.array for v in node.inputs))
+    except Exception:  # an edit may have no meaning on these shapes; libraries say so in many ways
+        return False
+    return [np.shape(a) for a in arrays] == [v.array.shape for v in node.outputs]
 
 
 def _equal(ours: Any, reference: Any) -> bool:

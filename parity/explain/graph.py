@@ -13,12 +13,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend import core
 
 from parity.errors import RequestError
 from parity.explain.figures import shape_of
 from parity.explain.fingerprint import fingerprint
 from parity.explain.location import NOWHERE, Location, body_is_library, end_of, location_of
+from parity.program.host import on_host
 from parity.program.jaxprs import Widening, called
 
 # An array of fewer elements that a program holds is taken for a number written in it.
@@ -123,6 +125,14 @@ class Graph:
         self.nodes = kept[::-1]
         for index, node in enumerate(self.nodes):
             node.index = index
+
+    def run_again(self, node: Node) -> None:
+        """Run an operation again, and what depends on it."""
+        for output, array in zip(node.outputs, self._made(node), strict=True):
+            self.substitute(output, array)
+
+    def _made(self, node: Node) -> Sequence[Any]:
+        return node.run(*(v.array for v in node.inputs))
 
     def substitute(self, value: Value, array: jax.Array) -> list[Value]:
         """Replace a value and run again what depends on it; returns the values that changed."""
@@ -236,8 +246,10 @@ class _Replay:
             env.update(zip(eqn.outvars, outputs, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
-    def _widened(self, array: jax.Array) -> jax.Array:
-        return array if self._wide is None else self._wide.constant(array)
+    def _widened(self, array: jax.Array) -> Any:
+        if self._wide is None or jnp.issubdtype(array.dtype, jax.dtypes.extended):
+            return array
+        return np.asarray(self._wide.constant(array))
 
     def _constant(self, held: Any) -> Value:
         """An array that a program holds: one value, however many programs hold it."""
@@ -283,7 +295,8 @@ class _Replay:
     def _runner(self, eqn: core.JaxprEqn) -> Callable[..., Sequence[jax.Array]]:
         wide = self._wide
         if wide is not None:
-            return lambda *arrays: wide(eqn, list(arrays))
+            plain = on_host(eqn.primitive.name, wide.parameters(eqn.params))
+            return plain or (lambda *arrays: wide(eqn, list(arrays)))
 
         def run(*arrays: jax.Array) -> Sequence[jax.Array]:
             result = eqn.primitive.bind(*arrays, **eqn.params)
@@ -324,8 +337,11 @@ class _Replay:
             carry, made[step] = outputs[:carried], outputs[carried:]
         stacked = []
         for column in zip(*(made[step] for step in steps), strict=True):
-            stacked += self._node("stack", {}, lambda *x: [jnp.stack(x)], list(column), where)
+            stacked += self._node("stack", {}, lambda *x: [self._stack(x)], list(column), where)
         return [*carry, *stacked]
+
+    def _stack(self, arrays: Sequence[Any]) -> Any:
+        return jnp.stack(arrays) if self._wide is None else np.stack(arrays)
 
     def _while(self, params: Any, inputs: list[Value], outer: Location | None) -> list[Value]:
         conditions, bodies = params["cond_nconsts"], params["body_nconsts"]

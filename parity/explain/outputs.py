@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from parity.errors import RequestError
@@ -30,9 +31,30 @@ def apart(ours: Graph, reference: Graph) -> dict[str, str]:
     Args:
       ours, reference: with outputs of the same names and shapes.
     """
+    theirs = {name: np.asarray(value.array) for name, value in reference.outputs.items()}
+    own = {name: np.asarray(value.array) for name, value in ours.outputs.items()}
+    return _differences(own, theirs)
+
+
+def compiled_apart(
+    ours: Callable[..., Any],
+    reference: Callable[..., Any],
+    inputs: Sequence[Any],
+    names: Sequence[str],
+) -> dict[str, str]:
+    """The same of two functions, compiled as users do."""
+    arrays = [
+        map(np.asarray, jax.tree.leaves(jax.jit(lambda *args, fn=fn: fn(*args))(*inputs)))
+        for fn in (ours, reference)
+    ]
+    own, theirs = (dict(zip(names, side, strict=True)) for side in arrays)
+    return _differences(own, theirs)
+
+
+def _differences(ours: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> dict[str, str]:
     found = {}
-    for name, value in ours.outputs.items():
-        own, theirs = (np.asarray(v.array) for v in (value, reference.outputs[name]))
+    for name, own in ours.items():
+        theirs = reference[name]
         counted = differing(own, theirs)
         if own.dtype != theirs.dtype:
             also = f"; {counted}" if counted.count else ""

@@ -15,7 +15,7 @@ from parity.explain.explanation import Cause, Explanation, grouped, in_float64
 from parity.explain.faithful import Faithfulness, faithfulness
 from parity.explain.findings import Finding
 from parity.explain.graph import Graph, replay
-from parity.explain.rounding import rounding_findings
+from parity.explain.search import find
 from parity.program.oracle import collecting
 from parity.program.stages import Stage, injecting, stage_arguments
 from parity.sides.side import Side
@@ -146,10 +146,12 @@ class _Region:
     def findings(self) -> tuple[list[Finding] | None, bool]:
         """Departures, and whether the formulas are the same; None where both round everywhere."""
         own, theirs = map(_taps_of, self._stages)
-        departing, _ = in_float64(own, theirs, self._arguments[0])
-        if departing:
-            return departing, False
-        return rounding_findings(*self._replayed()), departing is not None
+        held, _ = in_float64(own, theirs, self._arguments[0])
+        if held is not None and held.findings:
+            return held.findings, False
+        if held is not None and not held.alike:
+            return None, True
+        return find(*self._replayed()), held is not None
 
     def faithful(self) -> Faithfulness:
         """Of a fresh replay, since finding departures undoes them."""

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from parity.explain.arrangement import arrangements, once
-from parity.explain.content import close, numbers
+from parity.explain.content import Contents, close, numbers
 from parity.explain.graph import Graph, Node, Value
 from parity.explain.match import Matcher
 from parity.explain.slices import Slice
@@ -62,6 +62,7 @@ class Repairs:
         self,
         ours: Graph,
         matcher: Matcher,
+        contents: Contents,
         part: Slice,
         theirs: Slice,
         known: set[int],
@@ -69,6 +70,7 @@ class Repairs:
     ) -> None:
         self._ours = ours
         self._matcher = matcher
+        self._contents = contents
         self._part = part
         self._known = known
         self._data = data
@@ -304,8 +306,8 @@ class Repairs:
                 if target is not None and close(numbers(array), numbers(target.array)):
                     return _ALL
                 if joined and number < _AHEAD:
-                    mark = self._matcher.prints.of(Value(array))
-                    reach += mark.telling and self._matcher.has(mark)
+                    mark = self._contents.found(array)
+                    reach += mark is not None and mark.telling and self._matcher.has(mark)
         return reach
 
     def _has_a_part(self, value: Value) -> bool:

@@ -233,7 +233,7 @@ def test_outputs_apart_are_told_by_name() -> None:
 
 def test_an_output_that_nothing_explains_has_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explanation, "in_float64", lambda *_: (None, []))
-    monkeypatch.setattr(explanation, "rounding_findings", lambda *_: [])
+    monkeypatch.setattr(explanation, "find", lambda *_: [])
     explained = explain(biased, scaled, X, W, B, S)
     assert explained.causes == []
     assert not explained.agrees
