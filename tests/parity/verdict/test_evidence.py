@@ -33,7 +33,7 @@ def test_one_token_is_blind_to_a_query_scaled_twice() -> None:
 
 def test_sixteen_tokens_name_its_stage_in_block_0() -> None:
     """Between the rotated query, the last tap before scaling, and the probabilities."""
-    column = preset_case(16).examine(SCALED_TWICE, scopes=["taps"])
+    column = preset_case(16, blocks=1).examine(SCALED_TWICE, scopes=["taps"])
     assert column.diverged_at is not None
     assert column.diverged_at.tap == "blocks.0.attn.probs"
     assert "another formula" in column.diverged_at.reason
@@ -61,7 +61,9 @@ def test_the_narrower_oracle_tells_rounding_from_another_formula_too() -> None:
 
 def test_less_accurate_is_not_rounding() -> None:
     """Sine and cosine in bfloat16: the same formula, yet worse than the reference."""
-    column = two_blocks().examine(TWO_BLOCKS.with_numerics(rope_dtype="input"), scopes=["taps"])
+    config = dataclasses.replace(SMALL, layer_kinds=("local",))
+    case = Case(config, synthetic_params(config, 0), (2, 20), 1)
+    column = case.examine(config.with_numerics(rope_dtype="input"), scopes=["taps"])
     assert column.diverged_at is not None
     assert column.diverged_at.tap == "blocks.0.attn.query_rope"
     assert column.diverged_at.stage is not None

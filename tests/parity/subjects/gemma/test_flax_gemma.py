@@ -98,37 +98,45 @@ def test_our_presets_are_the_official_ones(model: str) -> None:
     assert converted_config(PRESETS[model], blocks) == preset_config(model, blocks)
 
 
-def change(**fields: Any) -> Config:
-    return dataclasses.replace(SMALL, **fields)
+# A block of each kind: a fault is seen where it begins, whatever comes after.
+PAIR = dataclasses.replace(SMALL, layer_kinds=("local", "global"))
+
+
+def faulty(**fields: Any) -> Config:
+    return dataclasses.replace(PAIR, **fields)
 
 
 # a fault of a port -> the taps at which it may first be seen
 FAULTS = {
-    "query scaled twice": (change(query_pre_attn_scalar=32 * 32), "blocks.0.attn.probs"),
-    "local RoPE base": (change(local_rope=Rope(1_000_000)), "blocks.0.attn.query_rope"),
-    "global RoPE base": (change(global_rope=Rope(10_000)), "blocks.2.attn.query_rope"),
-    "global RoPE factor": (change(global_rope=Rope(1_000_000, 8)), "blocks.2.attn.query_rope"),
-    "window off by one": (change(window=9), "blocks.0.attn.probs"),
+    "query scaled twice": (faulty(query_pre_attn_scalar=32 * 32), "blocks.0.attn.probs"),
+    "local RoPE base": (faulty(local_rope=Rope(1_000_000)), "blocks.0.attn.query_rope"),
+    "global RoPE base": (faulty(global_rope=Rope(10_000)), "blocks.1.attn.query_rope"),
+    "global RoPE factor": (faulty(global_rope=Rope(1_000_000, 8)), "blocks.1.attn.query_rope"),
+    "window off by one": (faulty(window=9), "blocks.0.attn.probs"),
     "a global layer taken for a local one": (
-        change(layer_kinds=("local",) * 4),
-        "blocks.2.attn.query_rope",
+        faulty(layer_kinds=("local",) * 2),
+        "blocks.1.attn.query_rope",
     ),
-    "norm in float32": (SMALL.with_numerics(norm_dtype="float32"), "blocks.0.pre_attention_norm"),
-    "softmax in float32": (SMALL.with_numerics(softmax_dtype="float32"), "blocks.0.attn.probs"),
-    "sin and cos rounded": (SMALL.with_numerics(rope_dtype="input"), "blocks.0.attn.query_rope"),
+    "norm in float32": (PAIR.with_numerics(norm_dtype="float32"), "blocks.0.pre_attention_norm"),
+    "softmax in float32": (PAIR.with_numerics(softmax_dtype="float32"), "blocks.0.attn.probs"),
+    "sin and cos rounded": (PAIR.with_numerics(rope_dtype="input"), "blocks.0.attn.query_rope"),
 }
+
+
+def pair_case(shape: tuple[int, int] = (2, 20)) -> Case:
+    return Case(PAIR, synthetic_params(PAIR, 0), shape, PAIR.num_blocks)
 
 
 @pytest.fixture(scope="module")
 def reference() -> Iterator[Trace]:
-    with recorded(small_case().sources()[0], quiet) as trace:
+    with recorded(pair_case().sources()[0], quiet) as trace:
         yield trace
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_seen_where_it_is(reference: Trace, fault: str) -> None:
     config, where = FAULTS[fault]
-    candidate = Candidate("ours", {}, lambda: small_case().sources(config)[1])
+    candidate = Candidate("ours", {}, lambda: pair_case().sources(config)[1])
     column, _ = compare_candidate(reference, {}, candidate, quiet)
     assert column.first_divergence is not None
     assert column.first_divergence.tap == where
@@ -136,18 +144,17 @@ def test_a_planted_fault_is_seen_where_it_is(reference: Trace, fault: str) -> No
 
 def test_one_token_cannot_see_attention() -> None:
     """What cost the project's founders weeks: at T = 1 a query scaled twice changes nothing."""
-    case = small_case("bfloat16", (1, 1))
-    column = case.run(change(query_pre_attn_scalar=32 * 32))
-    assert_identical(column, tap_count(SMALL.num_blocks, whole=True))
+    column = pair_case((1, 1)).run(faulty(query_pre_attn_scalar=32 * 32))
+    assert_identical(column, tap_count(PAIR.num_blocks, whole=True))
 
 
 def test_a_window_fault_needs_more_tokens_than_the_window() -> None:
-    assert small_case("bfloat16", (1, 8)).run(change(window=9)).first_divergence is None
-    assert small_case("bfloat16", (1, 9)).run(change(window=9)).first_divergence is not None
+    assert pair_case((1, 8)).run(faulty(window=9)).first_divergence is None
+    assert pair_case((1, 9)).run(faulty(window=9)).first_divergence is not None
 
 
 def test_hf_numerics_differ_in_bfloat16() -> None:
-    column = small_case().run(dataclasses.replace(SMALL, numerics=NUMERICS_PROFILES["hf"]))
+    column = pair_case().run(faulty(numerics=NUMERICS_PROFILES["hf"]))
     assert column.first_divergence is not None
 
 
