@@ -38,4 +38,6 @@ def few(ours: Graph, reference: Graph) -> bool:
 
 
 def _arithmetic(graph: Graph) -> list[tuple[str, int]]:
-    return [(n.operation, n.outputs[0].array.size) for n in graph.nodes if n.operation not in _STYLE]
+    return [
+        (n.operation, n.outputs[0].array.size) for n in graph.nodes if n.operation not in _STYLE
+    ]

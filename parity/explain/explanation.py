@@ -12,9 +12,10 @@ from parity.explain.attribution import Attribution, attribute
 from parity.explain.faithful import Faithfulness, faithfulness
 from parity.explain.findings import Finding, output_words
 from parity.explain.formula import Formulas, formulas
-from parity.explain.graph import Graph, output_shapes, replay
+from parity.explain.graph import Graph
 from parity.explain.location import Location
 from parity.explain.outputs import apart, check_outputs, compiled_apart
+from parity.explain.replay import output_shapes, replay
 from parity.explain.search import find
 from parity.program.jaxprs import EvaluationError
 from parity.sides.callables import tappable

@@ -20,26 +20,24 @@ import numpy as np
 
 from parity.explain.align import Counterpart
 from parity.explain.alike import alike, few
-from parity.explain.blame import blamed, constants, maker_of
-from parity.explain.content import ROUNDED, Contents, close, close_sorted, numbers
-from parity.explain.edits import Edit, repairing
-from parity.explain.findings import Confidence, Finding, alternatives, named
-from parity.explain.graph import Graph, Node, Value, replay
-from parity.explain.location import Location
+from parity.explain.blame import constants
+from parity.explain.content import ROUNDED, Contents, close, numbers
+from parity.explain.edit import Edit
+from parity.explain.edits import repairing
+from parity.explain.findings import Finding
+from parity.explain.graph import Graph, Node, Value
 from parity.explain.match import Knowledge, Matcher
+from parity.explain.naming import Naming, other_places
 from parity.explain.outputs import OutputComparison
-from parity.explain.repair import Repair, Repairs, applied
+from parity.explain.repair import Repair, applied
+from parity.explain.repairs import Repairs
+from parity.explain.replay import replay
 from parity.explain.search import find
 from parity.explain.slices import Slice, from_data, slice_of
+from parity.explain.tables import take_rounded
 from parity.program.jaxprs import Widening
 
 _ROUNDS = 12
-# How many operations a misplaced value is followed back, and those that move elements.
-_BACK = 24
-_MOVING = frozenset(
-    ("reshape", "tile", "concatenate", "rev", "gather", "slice", "dynamic_slice", "scatter")
-)
-_PARTS = frozenset((*_MOVING, "row", "squeeze", "broadcast_in_dim", "transpose", "split"))
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ class FormulaSearch:
         self._data = from_data(ours)
         self._given_up: set[str] = set()
         self._found: list[Finding] = []
-        _take_rounded(ours, reference, self._data)
+        take_rounded(ours, reference, self._data)
 
     def findings(self) -> list[Finding]:
         for _ in range(_ROUNDS):
@@ -176,7 +174,8 @@ class FormulaSearch:
         edit: Edit | None = None
         if cone is not None and repair.kind in ("made", "together"):
             edit = repairing(cone, value, array, self._others(part, known))
-        self._found.append(self._finding(repair, cone, edit, theirs, known))
+        naming = Naming(self._ours, self._matcher, known, self._data)
+        self._found.append(naming.finding(repair, cone, edit, theirs))
         applied(self._ours, part, repair)
         if edit is not None and edit.general:
             self._everywhere(edit, known)
@@ -200,124 +199,6 @@ class FormulaSearch:
         made = [v for n in self._ours.nodes for v in n.outputs if id(v) in known]
         return [*(v for v in entering if not v.constant), *given, *made]
 
-    def _finding(
-        self,
-        repair: Repair,
-        cone: Slice | None,
-        edit: Edit | None,
-        theirs: Slice,
-        known: set[int],
-    ) -> Finding:
-        node, value, array = repair.node, *repair.places[0]
-        inner = [] if cone is None else [n for n in cone.nodes if n is not node]
-        confidence: Confidence = "high"
-        if edit is not None:
-            node = edit.nodes[0]
-            where, words = node.where, f"{edit.words}, what follows agrees"
-            where = self._caller(node, known) or where
-        elif repair.kind == "too many":
-            where = self._caller(node, known) or node.where
-            words = f"without {node.operation}, what follows agrees"
-        elif repair.kind == "foreign":
-            where, words = node.where, f"our {value.name} is none of the reference's values"
-            words += f"; with {named(repair.reference)} in its place, what follows agrees"
-        elif repair.kind == "misplaced" and value.node is None:
-            held = "its elements" if not value.name else f"our {value.name}"
-            where, words = node.where, f"{held} holds the reference's elements in other places"
-        elif repair.kind == "misplaced":
-            maker = self._maker(value, repair, known)
-            where = node.where if maker is None else maker.where
-            words = "its elements are the reference's, in other places"
-        elif repair.kind == "left out":
-            maker = self._maker(value, repair, known)
-            made = repair.reference.node
-            at = "an operation" if made is None else f"{made.operation} at {made.where}"
-            if maker is None or _given(value):
-                where, words = node.where, f"before it the reference has {at}"
-            else:
-                where, words = maker.where, f"after it the reference has {at}"
-        else:
-            role = repair.reference.node
-            knowledge = Knowledge(known, known, set(), set())
-            where, words = blamed(node, role, self._ours, self._matcher, knowledge)
-            if inner:
-                confidence = "medium"
-                where = _helper(cone, value, self._ours) or self._shared(cone, theirs) or where
-        counterpart = Counterpart(value, repair.reference, array, False, 1.0, True)
-        finding = Finding(
-            node,
-            where,
-            counterpart,
-            value.array,
-            array,
-            confidence,
-            words or "with the reference's value in its place, what follows agrees",
-            _places(
-                where, [*(n.where for n in inner[::-1]), *alternatives(node, where, self._ours)]
-            ),
-        )
-        finding.known = frozenset(known)
-        finding.reference_known = self._matcher.known_to(self._ours)
-        role = repair.reference.node
-        if repair.kind == "made" and role is not None and node is repair.node:
-            marks = self._matcher.prints
-            given = [
-                {marks.of(v).content for v in n.inputs if not v.constant} for n in (node, role)
-            ]
-            finding.role, finding.role_support = role, float(given[0] == given[1])
-        return finding
-
-    def _shared(self, cone: Slice | None, theirs: Slice) -> Location | None:
-        """Where something is made of what the reference makes something else of."""
-        if cone is None:
-            return None
-        marks = self._matcher.prints
-
-        def read(node: Node) -> set[Any]:
-            return {marks.of(v).content for v in node.inputs if not v.constant and v.array.size > 1}
-
-        taken = set().union(*(read(node) for node in theirs.nodes))
-        for node in cone.nodes[:-1]:
-            if read(node) & taken and any(id(v) in self._data for v in node.inputs):
-                return node.where
-        return None
-
-    def _foreign(self, value: Value, known: set[int]) -> bool:
-        return value.closed and id(value) not in known
-
-    def _maker(self, value: Value, repair: Repair, known: set[int]) -> Node | None:
-        """The operation that made a known value, or that put its elements in other places."""
-        marks = self._matcher.prints
-        if repair.kind != "misplaced":
-            return maker_of(value, self._matcher)
-        orders = {marks.of(v).order for v in self._reference.values()}
-        frontier, seen = [value.node], 0
-        while frontier and seen < _BACK:
-            node, seen = frontier.pop(0), seen + 1
-            if node is None:
-                continue
-            if _moves(node) and any(
-                not v.constant and (id(v) not in known or marks.of(v).order in orders)
-                for v in node.inputs
-            ):
-                return node
-            frontier += [v.node for v in node.inputs]
-        return value.node
-
-    def _caller(self, node: Node, known: set[int]) -> Any:
-        """The caller of a helper that is right where others call it."""
-        caller = node.where.caller
-        if caller is None or not constants(node):
-            return None
-        for other in self._ours.nodes:
-            same = (other.where.place, other.operation) == (node.where.place, node.operation)
-            if same and other.where.caller is not None:
-                elsewhere = other.where.caller.place != caller.place
-                elsewhere = elsewhere and constants(other) != constants(node)
-                if elsewhere and all(id(v) in known for v in other.outputs):
-                    return caller
-        return None
-
     def _last(self, wrong: dict[str, Value], part: Slice, known: set[int]) -> None:
         """No value can be put right on the way to the outputs: an edit may show the place."""
         name, value = next(iter(wrong.items()))
@@ -326,18 +207,18 @@ class FormulaSearch:
         cone = part.cone(value)
         edit = repairing(cone, value, target.array, self._others(cone, known))
         counterpart = Counterpart(value, target, target.array, False, 0.0, False, output=True)
+        node: Node | None
         if edit is not None:
-            node, confidence = edit.nodes[0], "high"
-            words = f"{edit.words}, our output agrees"
+            node, words = edit.nodes[0], f"{edit.words}, our output agrees"
         else:
-            node = _origin(cone, known, self._data) or cone.nodes[-1] if cone.nodes else None
-            confidence = "low"
+            ends = [None, *cone.nodes]
+            node = _origin(cone, known, self._data) or ends[-1]
             words = "its inputs are the reference's, and nothing after it is"
-            foreign = [] if node is None else [v for v in node.inputs if self._foreign(v, known)]
-            if foreign:
-                words = f"our {foreign[0].name} is none of the reference's values"
         if node is None:
             return
+        foreign = [v for v in node.inputs if v.closed and id(v) not in known]
+        if edit is None and foreign:
+            words = f"our {foreign[0].name} is none of the reference's values"
         self._found.append(
             Finding(
                 node,
@@ -345,9 +226,9 @@ class FormulaSearch:
                 counterpart,
                 value.array,
                 target.array,
-                confidence,  # type: ignore[arg-type]
+                "low" if edit is None else "high",
                 words,
-                _places(node.where, [n.where for n in cone.nodes]),
+                other_places(node.where, [n.where for n in cone.nodes]),
                 known=frozenset(known),
                 reference_known=self._matcher.known_to(self._ours),
             )
@@ -367,37 +248,6 @@ def _equal(ours: Any, reference: Any) -> bool:
     return close(numbers(ours), numbers(reference), ROUNDED)
 
 
-def _helper(cone: Slice | None, value: Value, ours: Graph) -> Location | None:
-    """The caller of a function that made the value alone: another would have to be called."""
-    if cone is None:
-        return None
-    callers = {(node.where.file, node.where.function, node.where.caller) for node in cone.nodes}
-    (file, function, caller), *others = callers
-    if others or caller is None:
-        return None
-    readers = [n.where for n in ours.nodes if value in n.inputs]
-    outside = any((place.file, place.function) != (file, function) for place in readers)
-    return caller if outside or not readers else None
-
-
-def _moves(node: Node) -> bool:
-    """Elements stand in other places after it, where the order of axes is none."""
-    if node.operation == "reshape":
-        shapes = [v.array.shape for v in (node.inputs[0], node.outputs[0])]
-        own, made = ([size for size in shape if size != 1] for shape in shapes)
-        return own != made
-    return node.operation in _MOVING
-
-
-def _given(value: Value) -> bool:
-    """Part of what the function is given, as it is."""
-    while value.node is not None:
-        if value.node.operation not in _PARTS:
-            return False
-        value = value.node.inputs[0]
-    return not value.constant
-
-
 def _origin(cone: Slice, known: set[int], data: set[int]) -> Node | None:
     """The first operation on data whose inputs are known."""
     for node in cone.nodes:
@@ -406,37 +256,3 @@ def _origin(cone: Slice, known: set[int], data: set[int]) -> Node | None:
         if settled and any(id(v) in data for v in inputs):
             return node
     return None
-
-
-def _take_rounded(ours: Graph, reference: Graph, data: set[int]) -> None:
-    """Take the reference's tables where ours differ by a rounding of float32, so it won't spread."""
-    theirs = _tables(reference, from_data(reference))
-    ordered = [np.sort(numbers(v.array), axis=None) for v in theirs]
-    for value in _tables(ours, data):
-        flat = numbers(value.array).reshape(-1)
-        places = np.argsort(flat, kind="stable")
-        own = flat[places]
-        for other in ordered:
-            if own.size < other.size or own.size % other.size:
-                continue
-            if close_sorted(own, other, ROUNDED) and not close_sorted(own, other):
-                taken = np.empty_like(flat)
-                taken[places] = np.repeat(other, own.size // other.size)
-                ours.substitute(value, jax.numpy.asarray(taken.reshape(value.array.shape)))
-                break
-
-
-def _tables(graph: Graph, data: set[int]) -> list[Value]:
-    """Floats that are made of constants, or closed over."""
-    made = [v for n in graph.nodes for v in n.outputs if id(v) not in data]
-    return [
-        v
-        for v in [*graph.closed, *made]
-        if v.array.dtype == np.float64 and 1 < v.array.size <= 1 << 16
-    ]
-
-
-def _places(where: Any, places: Sequence[Any]) -> list[Any]:
-    """Each other place once."""
-    kept = {place.place: place for place in places if place.file and place.place != where.place}
-    return list(kept.values())[:4]

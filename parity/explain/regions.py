@@ -14,7 +14,8 @@ from parity.explain.attribution import Attribution, Choice, attribute
 from parity.explain.explanation import Cause, Explanation, grouped, in_float64
 from parity.explain.faithful import Faithfulness, faithfulness
 from parity.explain.findings import Finding
-from parity.explain.graph import Graph, replay
+from parity.explain.graph import Graph
+from parity.explain.replay import replay
 from parity.explain.search import find
 from parity.program.oracle import collecting
 from parity.program.stages import Stage, injecting, stage_arguments

@@ -1,8 +1,8 @@
 """Operations run by NumPy, so that nothing has to be compiled.
 
 A replay runs each operation alone, thousands of them on small arrays: XLA compiles each for longer
-than it runs. In float64, where no bit is asked of them, NumPy's are as good. What isn't in the table
-is run by JAX.
+than it runs. In float64, where no bit is asked of them, NumPy's are as good. What isn't in the
+table is run by JAX.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Host = Callable[..., Any]
 
 
 def on_host(name: str, params: Params) -> Callable[..., Sequence[np.ndarray]] | None:
-    """The operation of these parameters: arrays in, arrays out; None where it isn't in the table."""
+    """The operation of these parameters: arrays in, arrays out; None where it has no row."""
     plain, made = _ELEMENTWISE.get(name), _WITH_PARAMETERS.get(name)
     if plain is None and made is None:
         return None
@@ -148,7 +148,7 @@ def _accumulated(p: Params, x: np.ndarray) -> np.ndarray:
     return np.flip(np.cumsum(np.flip(x, p["axis"]), axis=p["axis"], dtype=x.dtype), p["axis"])
 
 
-_WITH_PARAMETERS: dict[str, Callable[..., np.ndarray]] = {
+_WITH_PARAMETERS: dict[str, Host] = {
     "integer_pow": lambda p, x: x ** p["y"] if p["y"] >= 0 else 1 / x ** -p["y"],
     "dot_general": _dot_general,
     "broadcast_in_dim": _broadcast,

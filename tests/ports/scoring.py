@@ -1,4 +1,4 @@
-"""How an explanation does on a port: at which place it names the faulty line, and what it accuses."""
+"""How an explanation does on a port: where it names the faulty line, and what it accuses."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class Port:
 
     def load(self) -> ModuleType:
         spec = importlib.util.spec_from_file_location(f"port_{self.name}", self.path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module

@@ -1,4 +1,4 @@
-"""Ports that were written after public bug reports: the faulty line is named, the correct port isn't.
+"""Ports after public bug reports: the faulty line is named, the correct port is not accused.
 
 A third of them (`held_out`) was written by someone who had not seen the code, and is not looked at
 while it is tuned. The table is written by `python -m pytest tests/ports -m '' --write-reports`.
@@ -72,7 +72,7 @@ Written by `python -m pytest tests/ports -m '' --write-reports`. Each port is af
 report, named in its first line; `parity.causes` holds it, with the fault and without, against a
 reference in another style. *Set aside*: not looked at while the search was tuned.
 
-| ports | dtype | faulty line first | within three | causes, median and most | accused though right |
+| ports | dtype | faulty line first | within three | causes: median, most | accused though right |
 | --- | --- | --- | --- | --- | --- |
 {chr(10).join(sums)}
 

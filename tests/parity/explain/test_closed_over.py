@@ -10,7 +10,7 @@ from explanations_for_tests import line_of, places, said
 from flax import nnx
 
 from parity.explain import causes
-from parity.explain.graph import replay
+from parity.explain.replay import replay
 from parity.explain.repro import write_repro
 
 R = np.random.default_rng(0)

@@ -10,8 +10,8 @@ from explanations_for_tests import line_of, places, said
 
 from parity.explain import causes, explanation
 from parity.explain.figures import differing
-from parity.explain.graph import replay
 from parity.explain.outputs import apart
+from parity.explain.replay import replay
 
 R = np.random.default_rng(0)
 X, W = (jnp.asarray(R.standard_normal(s), jnp.float32) for s in ((6, 16), (16, 16)))

@@ -11,12 +11,7 @@ def inputs():
     r = np.random.default_rng(115)
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[-1]), jnp.float32)
     wide = HEADS * DEPTH
-    params = {
-        "qkv": 1.5 * n(3 * wide, 44),
-        "qkv_b": 0.1 * n(3 * wide),
-        "o": n(44, wide),
-        "o_b": 0.1 * n(44),
-    }
+    params = {"qkv": 1.5 * n(3 * wide, 44), "qkv_b": 0.1 * n(3 * wide), "o": n(44, wide), "o_b": 0.1 * n(44)}
     params |= {"g": jnp.asarray(1 + 0.1 * r.normal(size=44), jnp.float32), "s": 0.3 * n(44)}
     return params, jnp.asarray(r.normal(size=(2, 12, 44)), jnp.float32)
 
@@ -70,20 +65,13 @@ def _attention(params, x, right):
     kernels = params["qkv"].reshape(3, HEADS, DEPTH, -1)
     biases = params["qkv_b"].reshape(3, 1, HEADS, DEPTH)
     normed = layer_norm(x, params["g"], params["s"])
-    query, key, value = (
-        jnp.einsum("btm,hdm->bthd", normed, w) + c for w, c in zip(kernels, biases)
-    )
+    query, key, value = (jnp.einsum("btm,hdm->bthd", normed, w) + c for w, c in zip(kernels, biases))
     length = x.shape[1]
-    scores = (
-        jnp.einsum("bthd,bshd->btsh", query * DEPTH**-0.5, key)
-        + Alibi(HEADS, right)(length, x.dtype).T
-    )
+    scores = jnp.einsum("bthd,bshd->btsh", query * DEPTH**-0.5, key) + Alibi(HEADS, right)(length, x.dtype).T
     causal = jnp.tril(jnp.ones((length, length), bool))[..., None]
     weights = jax.nn.softmax(jnp.where(causal, scores, -jnp.inf), axis=2)
     mixed = jnp.einsum("btsh,bshd->bthd", weights, value)
-    return jnp.einsum("bthd,mhd->btm", mixed, params["o"].reshape(-1, HEADS, DEPTH)) + (
-        params["o_b"] + x
-    )
+    return jnp.einsum("bthd,mhd->btm", mixed, params["o"].reshape(-1, HEADS, DEPTH)) + (params["o_b"] + x)
 
 
 def ours(params, x):

@@ -13,23 +13,8 @@ def inputs():
     v = lambda s, m=0.0: jnp.asarray(m + 0.1 * r.normal(size=s), jnp.float32)
     params = {"word": 3 * n(47, 33), "position": 2 * n(20, 33), "type": 2 * n(2, 33)}
     params |= {"pool": n(33, 33), "score": n(1, 33)}
-    params |= {
-        "q": n(33, 33),
-        "k": n(33, 33),
-        "v": n(33, 33),
-        "o": n(33, 33),
-        "i": n(52, 33),
-        "f": n(33, 52),
-    }
-    params |= {
-        "qb": v(33),
-        "kb": v(33),
-        "vb": v(33),
-        "ob": v(33),
-        "ib": v(52),
-        "fb": v(33),
-        "pb": v(33),
-    }
+    params |= {"q": n(33, 33), "k": n(33, 33), "v": n(33, 33), "o": n(33, 33), "i": n(52, 33), "f": n(33, 52)}
+    params |= {"qb": v(33), "kb": v(33), "vb": v(33), "ob": v(33), "ib": v(52), "fb": v(33), "pb": v(33)}
     params |= {f"g{i}": v(33, 1.0) for i in range(3)} | {f"b{i}": v(33) for i in range(3)}
     segments = np.array([[0] * 5 + [1] * 7, [0] * 8 + [1] * 4, [0] * 4 + [1] * 8])
     ids = r.integers(0, 47, size=(3, LENGTH))

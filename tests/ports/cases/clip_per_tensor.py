@@ -10,13 +10,7 @@ RATE, LIMIT = 0.5, 0.3
 def inputs():
     r = np.random.default_rng(114)
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[-1]), jnp.float32)
-    params = {
-        "w1": n(35, 22),
-        "b1": 0.1 * n(35),
-        "w2": n(29, 35),
-        "b2": 0.1 * n(29),
-        "w3": n(6, 29),
-    }
+    params = {"w1": n(35, 22), "b1": 0.1 * n(35), "w2": n(29, 35), "b2": 0.1 * n(29), "w3": n(6, 29)}
     x = {"data": r.normal(size=(17, 22)), "target": 3 * r.normal(size=(17, 6))}
     return params, {k: jnp.asarray(v, jnp.float32) for k, v in x.items()}
 

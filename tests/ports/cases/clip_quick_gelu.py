@@ -30,9 +30,7 @@ def reference(params, x):
     x = ln(x, 0)
     b, s, e = x.shape
     qkv = ln(x, 1) @ params["in_proj"].T + params["in_bias"]
-    q, k, v = (
-        t.reshape(b, s, HEADS, DEPTH).transpose(0, 2, 1, 3) for t in jnp.split(qkv, 3, axis=-1)
-    )
+    q, k, v = (t.reshape(b, s, HEADS, DEPTH).transpose(0, 2, 1, 3) for t in jnp.split(qkv, 3, axis=-1))
     y = jax.nn.softmax(q @ k.transpose(0, 1, 3, 2) / DEPTH**0.5, axis=-1) @ v
     x = x + y.transpose(0, 2, 1, 3).reshape(b, s, e) @ params["out"].T + params["out_bias"]
     h = ln(x, 2) @ params["c_fc"].T + params["c_fc_bias"]

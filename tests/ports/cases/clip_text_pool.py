@@ -11,13 +11,7 @@ def inputs():
     r = np.random.default_rng(113)
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[-1]), jnp.float32)
     v = lambda s, m=0.0: jnp.asarray(m + 0.1 * r.normal(size=s), jnp.float32)
-    params = {
-        "token": 2 * n(44, 33),
-        "position": n(10, 33),
-        "q": n(33, 33),
-        "k": n(33, 33),
-        "v": n(33, 33),
-    }
+    params = {"token": 2 * n(44, 33), "position": n(10, 33), "q": n(33, 33), "k": n(33, 33), "v": n(33, 33)}
     params |= {"o": n(33, 33), "fc1": n(58, 33), "b1": v(58), "fc2": n(33, 58), "b2": v(33)}
     params["project"] = n(25, 33)
     params |= {f"g{i}": v(33, 1.0) for i in range(3)} | {f"s{i}": v(33) for i in range(3)}
@@ -34,9 +28,7 @@ def reference(params, x):
 
     b, s = x.shape
     h = params["token"][x] + params["position"][:s]
-    q, k, v = (
-        (ln(h, 0) @ params[n].T).reshape(b, s, HEADS, DEPTH).transpose(0, 2, 1, 3) for n in "qkv"
-    )
+    q, k, v = ((ln(h, 0) @ params[n].T).reshape(b, s, HEADS, DEPTH).transpose(0, 2, 1, 3) for n in "qkv")
     w = (q * DEPTH**-0.5) @ k.transpose(0, 1, 3, 2) + jnp.triu(jnp.full((s, s), -jnp.inf), 1)
     h = h + (jax.nn.softmax(w, axis=-1) @ v).transpose(0, 2, 1, 3).reshape(b, s, -1) @ params["o"].T
     z = ln(h, 1) @ params["fc1"].T + params["b1"]
@@ -49,9 +41,7 @@ def reference(params, x):
 def standard(t, gain, shift):
     moment = lambda power: jnp.einsum("tm->t", power) / t.shape[-1]
     centred = t - moment(t)[:, None]
-    return (
-        jnp.einsum("tm,t,m->tm", centred, (moment(centred * centred) + 1e-5) ** -0.5, gain) + shift
-    )
+    return jnp.einsum("tm,t,m->tm", centred, (moment(centred * centred) + 1e-5) ** -0.5, gain) + shift
 
 
 def attend(params, t):
@@ -77,10 +67,7 @@ def _text_feature(params, tokens, by_id):
     one_hot = jax.nn.one_hot(tokens, params["token"].shape[0], dtype=params["token"].dtype)
     h = one_hot @ params["token"] + params["position"][: tokens.shape[0]]
     h = h + attend(params, standard(h, params["g0"], params["s0"]))
-    z = (
-        jnp.einsum("fm,tm->tf", params["fc1"], standard(h, params["g1"], params["s1"]))
-        + params["b1"]
-    )
+    z = jnp.einsum("fm,tm->tf", params["fc1"], standard(h, params["g1"], params["s1"])) + params["b1"]
     h = h + (params["b2"] + jnp.einsum("mf,tf->tm", params["fc2"], z / (1 + jnp.exp(-1.702 * z))))
     last = jax.lax.dynamic_slice_in_dim(h, end_of(tokens, by_id), 1)  # FAULT
     feature = jnp.einsum("pm,tm->p", params["project"], standard(last, params["g2"], params["s2"]))

@@ -11,11 +11,7 @@ def inputs():
     r = np.random.default_rng(101)
     n = lambda *s, fan: jnp.asarray(r.normal(size=s) / np.sqrt(fan), jnp.float32)
     params = {"stem": n(24, 5, fan=5), "stem_b": 0.1 * n(24, fan=1)}
-    params |= {
-        "up": n(24, 18, 4, 4, fan=24 * 4),
-        "up_b": 0.1 * n(18, fan=1),
-        "out": n(7, 18, fan=18),
-    }
+    params |= {"up": n(24, 18, 4, 4, fan=24 * 4), "up_b": 0.1 * n(18, fan=1), "out": n(7, 18, fan=18)}
     return params, jnp.asarray(r.normal(size=(2, 5, 6, 9)), jnp.float32)
 
 
@@ -26,9 +22,7 @@ def reference(params, x):
     f = jax.nn.relu(f + params["stem_b"][:, None, None])
     kernel = params["up"]
     taps = kernel.shape[-1]
-    full = jnp.zeros(
-        (b, kernel.shape[1], (h - 1) * STRIDE + taps, (w - 1) * STRIDE + taps), x.dtype
-    )
+    full = jnp.zeros((b, kernel.shape[1], (h - 1) * STRIDE + taps, (w - 1) * STRIDE + taps), x.dtype)
     for i in range(taps):
         for j in range(taps):
             part = jnp.tensordot(f, kernel[:, :, i, j], axes=([1], [0])).transpose(0, 3, 1, 2)
@@ -53,9 +47,7 @@ class ConvTranspose:
         edge = self.kernel.shape[0] - 1 - PAD
         numbers = ("NHWC", "HWIO", "NHWC")
         sides, strides = [(edge, edge)] * 2, (STRIDE, STRIDE)
-        up = jax.lax.conv_transpose(
-            image, self.kernel, strides, sides, dimension_numbers=numbers
-        )  # FAULT
+        up = jax.lax.conv_transpose(image, self.kernel, strides, sides, dimension_numbers=numbers)  # FAULT
         return up + self.bias
 
 

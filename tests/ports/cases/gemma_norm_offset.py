@@ -11,12 +11,7 @@ def inputs():
     r = np.random.default_rng(101)
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[-1]), jnp.float32)
     gain = lambda *s: jnp.asarray(0.3 * r.normal(size=s), jnp.float32)
-    params = {
-        "embed": n(53, WIDTH),
-        "gate": n(2, 56, WIDTH),
-        "up": n(2, 56, WIDTH),
-        "down": n(2, WIDTH, 56),
-    }
+    params = {"embed": n(53, WIDTH), "gate": n(2, 56, WIDTH), "up": n(2, 56, WIDTH), "down": n(2, WIDTH, 56)}
     params |= {"pre": gain(2, WIDTH), "last": gain(WIDTH)}
     return params, jnp.asarray(r.integers(0, 53, size=(2, 7)))
 

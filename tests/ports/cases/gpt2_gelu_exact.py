@@ -10,23 +10,9 @@ HEADS, DEPTH = 3, 12
 def inputs():
     r = np.random.default_rng(107)
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[0]), jnp.float32)
-    params = {
-        "c_attn": n(36, 108),
-        "c_proj": n(36, 36),
-        "c_fc": 2 * n(36, 60),
-        "c_proj2": n(60, 36),
-    }
-    params |= {
-        name: jnp.asarray(0.1 * r.normal(size=s), jnp.float32)
-        for name, s in (
-            ("b_attn", 108),
-            ("b_proj", 36),
-            ("b_fc", 60),
-            ("b_proj2", 36),
-            ("beta1", 36),
-            ("beta2", 36),
-        )
-    }
+    params = {"c_attn": n(36, 108), "c_proj": n(36, 36), "c_fc": 2 * n(36, 60), "c_proj2": n(60, 36)}
+    params |= {name: jnp.asarray(0.1 * r.normal(size=s), jnp.float32) for name, s in
+               (("b_attn", 108), ("b_proj", 36), ("b_fc", 60), ("b_proj2", 36), ("beta1", 36), ("beta2", 36))}
     params |= {f"gamma{i}": jnp.asarray(1 + 0.1 * r.normal(size=36), jnp.float32) for i in (1, 2)}
     return params, jnp.asarray(r.normal(size=(2, 10, 36)), jnp.float32)
 

@@ -65,9 +65,7 @@ class Layer(nnx.Module):
         past = jnp.arange(h.shape[1])[:, None] >= jnp.arange(h.shape[1])
         scores = jnp.where(past, scores, -1e9)
         weights = jnp.exp(scores - scores.max(-1, keepdims=True))
-        mixed = (
-            jnp.einsum("bhqk,bkhd->bqhd", weights, v) / weights.sum(-1).swapaxes(1, 2)[..., None]
-        )
+        mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, v) / weights.sum(-1).swapaxes(1, 2)[..., None]
         return jnp.einsum("bqhd,hdm->bqm", mixed, self.out[...])
 
     def mlp(self, h):

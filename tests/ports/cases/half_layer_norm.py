@@ -12,12 +12,7 @@ def inputs():
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[-1]), jnp.float32)
     v = lambda *s, m=0.0: jnp.asarray(m + 0.1 * r.normal(size=s), jnp.float32)
     params = {"up": n(2, 60, 42), "up_b": v(2, 60), "down": n(2, 42, 60), "head": n(30, 42)}
-    params |= {
-        "gain": v(2, 42, m=1.0),
-        "shift": v(2, 42),
-        "last_gain": v(42, m=1.0),
-        "last_shift": v(42),
-    }
+    params |= {"gain": v(2, 42, m=1.0), "shift": v(2, 42), "last_gain": v(42, m=1.0), "last_shift": v(42)}
     return params, jnp.asarray(1.5 + r.normal(size=(3, 7, 42)), jnp.float32)
 
 
@@ -54,12 +49,8 @@ class LayerNorm:
 
 
 def _blocks(params, x, full):
-    for gain, shift, up, bias, down in zip(
-        *(params[k] for k in ("gain", "shift", "up", "up_b", "down"))
-    ):
-        normed = jnp.pad(
-            LayerNorm(gain, shift, full)(x), ((0, 0), (0, 0), (0, 1)), constant_values=1
-        )
+    for gain, shift, up, bias, down in zip(*(params[k] for k in ("gain", "shift", "up", "up_b", "down"))):
+        normed = jnp.pad(LayerNorm(gain, shift, full)(x), ((0, 0), (0, 0), (0, 1)), constant_values=1)
         hidden = jnp.einsum("fm,btm->btf", jnp.column_stack([up, bias]), normed)
         x = jnp.einsum("mf,btf->btm", down, jnp.maximum(hidden, 0)) + x
     last = LayerNorm(params["last_gain"], params["last_shift"], full)

@@ -48,9 +48,7 @@ def turn(t, interleaved):
     rate = jnp.exp(-jnp.log(10000.0) * jnp.arange(DEPTH // 2) * 2 / DEPTH)
     angle = jnp.arange(t.shape[0])[:, None, None] * rate
     a, b = planes(t, interleaved)
-    return jnp.stack(
-        [jnp.cos(angle) * a - jnp.sin(angle) * b, jnp.cos(angle) * b + jnp.sin(angle) * a]
-    )
+    return jnp.stack([jnp.cos(angle) * a - jnp.sin(angle) * b, jnp.cos(angle) * b + jnp.sin(angle) * a])
 
 
 def _attend(params, x, interleaved):

@@ -47,12 +47,8 @@ def rotations(length, rotary):
     angle = jnp.arange(length)[:, None] * jnp.power(10000.0, -jnp.arange(half) / half)
     low = jnp.arange(half)
     turn = jnp.tile(jnp.eye(DEPTH), (length, 1, 1)).astype(angle.dtype)
-    turn = (
-        turn.at[:, low, low].set(jnp.cos(angle)).at[:, low + half, low + half].set(jnp.cos(angle))
-    )
-    return (
-        turn.at[:, low, low + half].set(-jnp.sin(angle)).at[:, low + half, low].set(jnp.sin(angle))
-    )
+    turn = turn.at[:, low, low].set(jnp.cos(angle)).at[:, low + half, low + half].set(jnp.cos(angle))
+    return turn.at[:, low, low + half].set(-jnp.sin(angle)).at[:, low + half, low].set(jnp.sin(angle))
 
 
 def layer_norm(x, gamma, beta):
@@ -73,10 +69,7 @@ def _block(params, x, factor):
         weights = jnp.exp(jax.nn.log_softmax(scores + jnp.where(future, -1e30, 0.0)))
         return jnp.einsum("bqk,bkd,md->bqm", weights, normed @ v.T + bv, out)
 
-    split = [
-        params[n].reshape(HEADS, DEPTH, *params[n].shape[1:])
-        for n in ("q", "k", "v", "bq", "bk", "bv")
-    ]
+    split = [params[n].reshape(HEADS, DEPTH, *params[n].shape[1:]) for n in ("q", "k", "v", "bq", "bk", "bv")]
     out = params["dense"].reshape(-1, HEADS, DEPTH).transpose(1, 0, 2)
     attended = jax.vmap(head)(*split, out).sum(0)
     hidden = jax.nn.gelu(jnp.einsum("bsm,fm->bsf", normed, params["fc1"]) + params["b1"])

@@ -11,12 +11,7 @@ HEADS, SHARED, DEPTH = 6, 2, 6
 def inputs():
     r = np.random.default_rng(103)
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[-1]), jnp.float32)
-    params = {
-        "q.weight": n(36, 28),
-        "k.weight": n(12, 28),
-        "v.weight": n(12, 28),
-        "o.weight": n(28, 36),
-    }
+    params = {"q.weight": n(36, 28), "k.weight": n(12, 28), "v.weight": n(12, 28), "o.weight": n(28, 36)}
     params |= {"q.bias": 3 * n(36), "k.bias": 3 * n(12), "v.bias": n(12)}
     params["norm"] = jnp.asarray(1 + 0.1 * r.normal(size=28), jnp.float32)
     return params, jnp.asarray(r.normal(size=(2, 9, 28)), jnp.float32)
@@ -43,9 +38,7 @@ def reference(params, x):
 class Heads(nnx.Module):
     def __init__(self, state, name, with_bias):
         self.kernel = nnx.Param(jnp.stack(jnp.split(state[f"{name}.weight"].T, SHARED, axis=1)))
-        self.bias = (
-            nnx.Param(state[f"{name}.bias"].reshape(SHARED, 1, -1)) if with_bias else None
-        )  # FAULT
+        self.bias = nnx.Param(state[f"{name}.bias"].reshape(SHARED, 1, -1)) if with_bias else None  # FAULT
 
     def __call__(self, x):
         y = jnp.einsum("bsm,gmf->bgsf", x, self.kernel[...])  # FAULT
@@ -61,9 +54,7 @@ class Attention(nnx.Module):
         self.out = nnx.Param(state["o.weight"].T.reshape(SHARED, HEADS // SHARED, DEPTH, -1))
 
     def rope(self, t):
-        angle = jnp.arange(t.shape[2])[:, None, None] / jnp.power(
-            1e6, jnp.arange(DEPTH // 2) * 2 / DEPTH
-        )
+        angle = jnp.arange(t.shape[2])[:, None, None] / jnp.power(1e6, jnp.arange(DEPTH // 2) * 2 / DEPTH)
         first, second = jnp.split(t, 2, -1)
         c, s = jnp.cos(angle), jnp.sin(angle)
         return jnp.concatenate([first * c - second * s, second * c + first * s], -1)

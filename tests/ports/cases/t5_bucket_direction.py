@@ -63,9 +63,7 @@ class Encoder:
         return t / jnp.sqrt(mean_square + 1e-6)[..., None] * weight
 
     def attention(self, t):
-        project = lambda name: jnp.einsum(
-            "bsm,hdm->hbsd", t, self.params[name].reshape(HEADS, DEPTH, -1)
-        )
+        project = lambda name: jnp.einsum("bsm,hdm->hbsd", t, self.params[name].reshape(HEADS, DEPTH, -1))
         table = jax.nn.one_hot(buckets(t.shape[1], self.bidirectional), BUCKETS)  # FAULT
         bias = jnp.einsum("qkn,nh->hqk", table, self.params["bias"])
         scores = bias[:, None] + jnp.einsum("hbqd,hbkd->hbqk", project("q"), project("k"))

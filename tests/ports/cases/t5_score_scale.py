@@ -31,11 +31,7 @@ def reference(params, x):
     k, v = shape(memory @ params["k"].T), shape(memory @ params["v"].T)
     mask = jnp.arange(memory.shape[1])[None, :] < x["lengths"][:, None]
     scores = q @ k.transpose(0, 1, 3, 2) + jnp.where(mask, 0.0, -1e9)[:, None, None, :]
-    y = (
-        (jax.nn.softmax(scores, axis=-1) @ v)
-        .transpose(0, 2, 1, 3)
-        .reshape(h.shape[0], h.shape[1], -1)
-    )
+    y = (jax.nn.softmax(scores, axis=-1) @ v).transpose(0, 2, 1, 3).reshape(h.shape[0], h.shape[1], -1)
     h = h + y @ params["o"].T
     t = ln(h, 2)
     gated = jax.nn.gelu(t @ params["wi_0"].T, approximate=True) * (t @ params["wi_1"].T)
@@ -65,9 +61,7 @@ def _decoder_layer(params, x, scale):
     padding = jax.vmap(lambda n: jnp.arange(key.shape[1]) < n)(x["lengths"])
     mixed = dot_product_attention(query, key, value, padding, scale)  # FAULT
     h = x["decoder"] + jnp.einsum("bshd,mhd->bsm", mixed, params["o"].reshape(-1, HEADS, DEPTH))
-    both = jnp.einsum(
-        "bsm,cfm->cbsf", rms(h, params["ln2"]), jnp.stack([params["wi_0"], params["wi_1"]])
-    )
+    both = jnp.einsum("bsm,cfm->cbsf", rms(h, params["ln2"]), jnp.stack([params["wi_0"], params["wi_1"]]))
     gate = both[0] * jax.nn.sigmoid(1.5957691216057308 * (both[0] + 0.044715 * both[0] ** 3))
     return jnp.einsum("bsf,mf->bsm", gate * both[1], params["wo"]) + h
 

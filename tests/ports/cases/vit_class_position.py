@@ -50,9 +50,7 @@ class Embedding(nnx.Module):
     def __call__(self, image):
         b, c, h, w = image.shape
         cells = image.reshape(b, c, h // PATCH, PATCH, w // PATCH, PATCH)
-        patches = jnp.einsum("bcyixj,ijce->byxe", cells, self.kernel[...]).reshape(
-            b, -1, self.bias.shape[0]
-        )
+        patches = jnp.einsum("bcyixj,ijce->byxe", cells, self.kernel[...]).reshape(b, -1, self.bias.shape[0])
         table = self.position[...]
         patches = patches + (self.bias[...] + table[1:])  # FAULT
         token = self.token[...] + table[0] if self.class_has_position else self.token[...]  # FAULT

@@ -11,12 +11,7 @@ def inputs():
     r = np.random.default_rng(114)
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[-1]), jnp.float32)
     v = lambda s, m=0.0: jnp.asarray(m + 0.1 * r.normal(size=s), jnp.float32)
-    params = {
-        "conv1": n(30, MELS, 3) / 3,
-        "conv1_b": v(30),
-        "conv2": n(30, 30, 3) / 4,
-        "conv2_b": v(30),
-    }
+    params = {"conv1": n(30, MELS, 3) / 3, "conv1_b": v(30), "conv2": n(30, 30, 3) / 4, "conv2_b": v(30)}
     params |= {"q": n(30, 30), "k": n(30, 30), "v": n(30, 30), "o": n(30, 30)}
     params |= {"qb": v(30), "vb": v(30), "ob": v(30)}
     params |= {"fc1": n(50, 30), "fc2": n(30, 50), "b1": v(50), "b2": v(30)}
@@ -72,13 +67,9 @@ class EncoderLayer:
 
     def __call__(self, h):
         z, heads = self.norm(h, 0), (HEADS, DEPTH)
-        query = jnp.einsum("btm,hdm->bthd", z, self.p["q"].reshape(*heads, -1)) + self.p[
-            "qb"
-        ].reshape(heads)
+        query = jnp.einsum("btm,hdm->bthd", z, self.p["q"].reshape(*heads, -1)) + self.p["qb"].reshape(heads)
         key = jnp.einsum("btm,hdm->bthd", z, self.p["k"].reshape(*heads, -1))
-        value = jnp.einsum("btm,hdm->bthd", z, self.p["v"].reshape(*heads, -1)) + self.p[
-            "vb"
-        ].reshape(heads)
+        value = jnp.einsum("btm,hdm->bthd", z, self.p["v"].reshape(*heads, -1)) + self.p["vb"].reshape(heads)
         scores = jnp.einsum("bqhd,bkhd->bhqk", query, key) / DEPTH**0.5
         mixed = jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores), value)
         h = h + jnp.einsum("bqhd,mhd->bqm", mixed, self.p["o"].reshape(-1, *heads)) + self.p["ob"]

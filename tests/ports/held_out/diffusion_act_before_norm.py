@@ -10,11 +10,7 @@ GROUPS = 3
 def inputs():
     r = np.random.default_rng(103)
     n = lambda *s, fan: jnp.asarray(r.normal(size=s) / np.sqrt(fan), jnp.float32)
-    params = {
-        "c1": n(24, 10, 3, 3, fan=90),
-        "c2": n(24, 24, 3, 3, fan=216),
-        "skip": n(24, 10, fan=10),
-    }
+    params = {"c1": n(24, 10, 3, 3, fan=90), "c2": n(24, 24, 3, 3, fan=216), "skip": n(24, 10, fan=10)}
     params |= {"t": n(48, 20, fan=20), "tb": 0.1 * n(48, fan=1)}
     params |= {k: 0.1 * n(24, fan=1) for k in ("b1", "b2")}
     params |= {k: jnp.asarray(1 + 0.2 * r.normal(size=24), jnp.float32) for k in ("g1", "g2")}

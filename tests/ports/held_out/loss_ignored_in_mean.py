@@ -13,10 +13,7 @@ def inputs():
     params = {"w1": n(42, 26), "b1": 0.1 * n(42), "w2": 2 * n(CLASSES, 42), "b2": 0.1 * n(CLASSES)}
     labels = r.integers(0, CLASSES, size=(3, 9))
     labels[0, 6:], labels[2, 4:] = IGNORE, IGNORE
-    return params, {
-        "h": jnp.asarray(r.normal(size=(3, 9, 26)), jnp.float32),
-        "labels": jnp.asarray(labels),
-    }
+    return params, {"h": jnp.asarray(r.normal(size=(3, 9, 26)), jnp.float32), "labels": jnp.asarray(labels)}
 
 
 def reference(params, x):

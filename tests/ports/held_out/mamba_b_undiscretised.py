@@ -10,12 +10,7 @@ RANK, STATE, TAPS = 3, 6, 4
 def inputs():
     r = np.random.default_rng(107)
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[-1]), jnp.float32)
-    params = {
-        "in": n(72, 26),
-        "conv": n(36, TAPS),
-        "conv_b": 0.1 * n(36),
-        "x": n(RANK + 2 * STATE, 36),
-    }
+    params = {"in": n(72, 26), "conv": n(36, TAPS), "conv_b": 0.1 * n(36), "x": n(RANK + 2 * STATE, 36)}
     params |= {"dt": n(36, RANK), "D": 1 + 0.6 * n(36), "out": n(26, 36)}
     params["dt_b"] = jnp.asarray(r.uniform(-2.0, 0.5, size=36), jnp.float32)
     params["A_log"] = jnp.asarray(np.log(np.tile(np.arange(1.0, STATE + 1), (36, 1))), jnp.float32)
@@ -26,9 +21,7 @@ def reference(params, x):
     length = x.shape[1]
     u, z = jnp.split(x @ params["in"].T, 2, axis=-1)
     padded = jnp.pad(u, ((0, 0), (TAPS - 1, 0), (0, 0)))
-    u = params["conv_b"] + sum(
-        padded[:, k : k + length] * params["conv"][:, k] for k in range(TAPS)
-    )
+    u = params["conv_b"] + sum(padded[:, k : k + length] * params["conv"][:, k] for k in range(TAPS))
     u = jax.nn.silu(u)
     dt, B, C = jnp.split(u @ params["x"].T, [RANK, RANK + STATE], axis=-1)
     delta = jax.nn.softplus(dt @ params["dt"].T + params["dt_b"])
@@ -71,9 +64,7 @@ def _mixer(params, x, right):
         windows = jnp.arange(u.shape[0])[:, None] + jnp.arange(TAPS)
         history = jnp.concatenate([jnp.zeros_like(u[: TAPS - 1]), u])[windows]
         u = swish(jnp.einsum("tkc,ck->tc", history, params["conv"]) + params["conv_b"])
-        low, b, c = (
-            jnp.einsum("tc,rc->tr", u, w) for w in jnp.split(params["x"], [RANK, RANK + STATE])
-        )
+        low, b, c = (jnp.einsum("tc,rc->tr", u, w) for w in jnp.split(params["x"], [RANK, RANK + STATE]))
         delta = jnp.logaddexp(jnp.einsum("tr,cr->tc", low, params["dt"]) + params["dt_b"], 0)
         y = SelectiveScan(params["A_log"], params["D"], right)(u, delta, b, c)
         return jnp.einsum("tc,mc->tm", swish(z) * y, params["out"])

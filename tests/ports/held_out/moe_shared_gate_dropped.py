@@ -29,9 +29,7 @@ def reference(params, x):
     for slot in range(CHOSEN):
         for e in range(EXPERTS):
             share = jnp.where(index[:, slot] == e, weights[:, slot], 0)[:, None]
-            result = result + share * mlp(
-                flat, params["gate"][e], params["up"][e], params["down"][e]
-            )
+            result = result + share * mlp(flat, params["gate"][e], params["up"][e], params["down"][e])
     return result.reshape(x.shape)
 
 
@@ -63,9 +61,7 @@ class SparseBlock:
     def __call__(self, t):
         common = self.shared(t)  # FAULT
         if self.gated:
-            common = common / (
-                1 + jnp.exp(-jnp.einsum("bsm,om->bso", t, self.params["shared_gate"]))
-            )
+            common = common / (1 + jnp.exp(-jnp.einsum("bsm,om->bso", t, self.params["shared_gate"])))
         return self.routed(t) + common  # FAULT
 
 

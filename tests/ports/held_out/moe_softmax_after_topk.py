@@ -10,10 +10,7 @@ EXPERTS, CHOSEN = 7, 3
 def inputs():
     r = np.random.default_rng(105)
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[-1]), jnp.float32)
-    params = {
-        "norm": jnp.asarray(1 + 0.1 * r.normal(size=30), jnp.float32),
-        "router": 2 * n(EXPERTS, 30),
-    }
+    params = {"norm": jnp.asarray(1 + 0.1 * r.normal(size=30), jnp.float32), "router": 2 * n(EXPERTS, 30)}
     params |= {"gate": n(EXPERTS, 22, 30), "up": n(EXPERTS, 22, 30), "down": n(EXPERTS, 30, 22)}
     return params, jnp.asarray(r.normal(size=(2, 9, 30)), jnp.float32)
 

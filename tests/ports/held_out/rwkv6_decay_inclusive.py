@@ -11,13 +11,7 @@ def inputs():
     r = np.random.default_rng(108)
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[-1]), jnp.float32)
     wide = HEADS * DEPTH
-    params = {
-        "r": n(wide, 30),
-        "k": n(wide, 30),
-        "v": n(wide, 30),
-        "g": n(wide, 30),
-        "o": n(30, wide),
-    }
+    params = {"r": n(wide, 30), "k": n(wide, 30), "v": n(wide, 30), "g": n(wide, 30), "o": n(30, wide)}
     params |= {"w1": n(5, 30), "w2": n(wide, 5)}
     params["mix"] = jnp.asarray(r.uniform(0.2, 0.8, size=30), jnp.float32)
     params["w0"] = jnp.asarray(r.uniform(-2.5, 0.0, size=wide), jnp.float32)

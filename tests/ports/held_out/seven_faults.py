@@ -68,9 +68,7 @@ def block(p, i, x, faults):
     query, key, value = (jnp.einsum("btm,hdm->bthd", normed, w) for w in kernels)
     theta = 1000.0 if 2 in faults else 10000.0  # FAULT 2
     query, key = rope(query * DEPTH**-0.5, theta), rope(key, theta)
-    owner = (
-        jnp.arange(HEADS) % SHARED if 3 in faults else jnp.arange(HEADS) // (HEADS // SHARED)
-    )  # FAULT 3
+    owner = jnp.arange(HEADS) % SHARED if 3 in faults else jnp.arange(HEADS) // (HEADS // SHARED)  # FAULT 3
     scores = jnp.einsum("bthd,bshd->btsh", query, key[:, :, owner])
     gap = jnp.arange(x.shape[1])[:, None] - jnp.arange(x.shape[1])
     reach = (WINDOW + (4 in faults)) if i == "0" else x.shape[1]  # FAULT 4

@@ -11,15 +11,8 @@ HEADS, SHARED, DEPTH, WINDOW = 6, 2, 7, 5
 def inputs():
     r = np.random.default_rng(110)
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[-1]), jnp.float32)
-    params = {
-        "q": 2 * n(HEADS * DEPTH, 38),
-        "k": 2 * n(SHARED * DEPTH, 38),
-        "v": n(SHARED * DEPTH, 38),
-    }
-    params |= {
-        "o": n(38, HEADS * DEPTH),
-        "gq": jnp.asarray(1 + 0.1 * r.normal(size=DEPTH), jnp.float32),
-    }
+    params = {"q": 2 * n(HEADS * DEPTH, 38), "k": 2 * n(SHARED * DEPTH, 38), "v": n(SHARED * DEPTH, 38)}
+    params |= {"o": n(38, HEADS * DEPTH), "gq": jnp.asarray(1 + 0.1 * r.normal(size=DEPTH), jnp.float32)}
     params["gk"] = jnp.asarray(1 + 0.1 * r.normal(size=DEPTH), jnp.float32)
     return params, jnp.asarray(r.normal(size=(2, 13, 38)), jnp.float32)
 

@@ -13,12 +13,7 @@ def inputs():
     r = np.random.default_rng(118)
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[-1]), jnp.float32)
     wide = HEADS * DEPTH
-    params = {
-        "q": 2 * n(wide, WIDTH),
-        "k": 2 * n(wide, WIDTH),
-        "v": n(wide, WIDTH),
-        "o": n(WIDTH, wide),
-    }
+    params = {"q": 2 * n(wide, WIDTH), "k": 2 * n(wide, WIDTH), "v": n(wide, WIDTH), "o": n(WIDTH, wide)}
     params |= {"gate": 2 * n(46, WIDTH), "up": n(46, WIDTH), "down": n(WIDTH, 46)}
     params |= {k: jnp.asarray(0.2 * r.normal(size=WIDTH) - 0.1, jnp.float32) for k in ("n1", "n2")}
     return params, jnp.asarray(r.normal(size=(2, 9, WIDTH)), jnp.float32)

@@ -10,13 +10,7 @@ CHANNELS, PERIOD = 28, 10000.0
 def inputs():
     r = np.random.default_rng(104)
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[-1]), jnp.float32)
-    params = {
-        "w1": n(44, CHANNELS),
-        "b1": 0.1 * n(44),
-        "w2": n(36, 44),
-        "b2": 0.1 * n(36),
-        "mod": n(72, 36),
-    }
+    params = {"w1": n(44, CHANNELS), "b1": 0.1 * n(44), "w2": n(36, 44), "b2": 0.1 * n(36), "mod": n(72, 36)}
     params |= {"mod_b": 0.1 * n(72), "out": n(30, 36)}
     x = {"t": r.uniform(0.1, 3.5, size=5), "h": r.normal(size=(5, 7, 36))}
     return params, {k: jnp.asarray(v, jnp.float32) for k, v in x.items()}

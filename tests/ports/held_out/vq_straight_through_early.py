@@ -38,10 +38,7 @@ class Quantizer:
         self.book, self.right = book, right
 
     def nearest(self, z):
-        closeness = (
-            jnp.einsum("btd,kd->btk", z, self.book)
-            - jnp.einsum("kd,kd->k", self.book, self.book) / 2
-        )
+        closeness = jnp.einsum("btd,kd->btk", z, self.book) - jnp.einsum("kd,kd->k", self.book, self.book) / 2
         return jax.nn.one_hot(closeness.argmax(-1), CODES, dtype=z.dtype)
 
     def __call__(self, z):
@@ -56,9 +53,7 @@ class Quantizer:
 
 
 def _objective(params, x, right):
-    z = jnp.einsum(
-        "bth,dh->btd", jnp.tanh(jnp.einsum("bti,hi->bth", x, params["e1"])), params["e2"]
-    )
+    z = jnp.einsum("bth,dh->btd", jnp.tanh(jnp.einsum("bti,hi->bth", x, params["e1"])), params["e2"])
     through, extra = Quantizer(params["book"], right)(z)
     hidden = jnp.einsum("btd,hd->bth", through, params["d1"]) + params["d1_b"]
     decoded = jnp.einsum("bth,ih->bti", hidden / (1 + jnp.exp(-hidden)), params["d2"])

@@ -38,14 +38,10 @@ def reference(params, x):
     attention_factor = 0.1 * np.log(scale) + 1
     cos = jnp.asarray(np.cos(emb) * attention_factor, x.dtype)
     sin = jnp.asarray(np.sin(emb) * attention_factor, x.dtype)
-    q, k, v = (
-        (x @ params[n].T + params["b" + n]).reshape(b, s, 3, dim).swapaxes(1, 2) for n in "qkv"
-    )
+    q, k, v = ((x @ params[n].T + params["b" + n]).reshape(b, s, 3, dim).swapaxes(1, 2) for n in "qkv")
     rotate_half = lambda t: jnp.concatenate([-t[..., dim // 2 :], t[..., : dim // 2]], axis=-1)
     q, k = (t * cos + rotate_half(t) * sin for t in (q, k))
-    scores = jnp.where(
-        np.tri(s, dtype=bool), q @ k.swapaxes(2, 3) * dim**-0.5, jnp.finfo(x.dtype).min
-    )
+    scores = jnp.where(np.tri(s, dtype=bool), q @ k.swapaxes(2, 3) * dim**-0.5, jnp.finfo(x.dtype).min)
     y = jax.nn.softmax(scores, axis=-1) @ v
     return y.swapaxes(1, 2).reshape(b, s, -1) @ params["o"].T
 
@@ -61,9 +57,7 @@ class Rotary:
         stretched = jnp.exp(-np.log(c.theta * c.factor) * share)  # FAULT
         if c.factor_outside:
             stretched = plain / c.factor
-        turns = lambda count: (
-            c.depth / 2 * np.log(c.original / (2 * np.pi * count)) / np.log(c.theta)
-        )
+        turns = lambda count: c.depth / 2 * np.log(c.original / (2 * np.pi * count)) / np.log(c.theta)
         reach = (jnp.arange(c.depth // 2) - turns(c.fast)) / (turns(c.slow) - turns(c.fast))
         ramp = jnp.clip(reach, 0, 1)
         return plain + ramp * (stretched - plain)  # FAULT
@@ -73,9 +67,7 @@ class Rotary:
         angles = jnp.einsum("t,d->td", jnp.arange(t.shape[1]) * 1.0, self.frequencies())
         cos, sin = ((size * f(angles)[:, None]).astype(t.dtype) for f in (jnp.cos, jnp.sin))
         real, imaginary = jnp.split(t, 2, axis=-1)
-        return jnp.concatenate(
-            [cos * real - sin * imaginary, sin * real + cos * imaginary], axis=-1
-        )
+        return jnp.concatenate([cos * real - sin * imaginary, sin * real + cos * imaginary], axis=-1)
 
 
 def _attention(params, x, config):

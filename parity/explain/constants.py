@@ -1,0 +1,114 @@
+"""The number that an operation should have: solved for, and told from others by its roundness."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from parity.explain.content import close, numbers
+from parity.explain.edit import Edit, Run, edited
+from parity.explain.graph import Node, Value
+from parity.explain.slices import Slice
+
+_MOST_STEPS = 40
+
+
+def solved_constants(
+    cone: Slice, value: Value, expected: np.ndarray, nodes: Sequence[Node]
+) -> Iterator[Edit]:
+    """One number of an operation, solved for by the secant method on the whole array."""
+    for place, given in enumerate(nodes[0].inputs):
+        array = given.array
+        scalar = array.size == 1 and jnp.issubdtype(array.dtype, jnp.floating)
+        if not scalar or not (given.constant or given.node is None or _written(given)):
+            continue
+        start = float(array.reshape(()))
+
+        def at(number: float, i: int = place, like: Any = array) -> np.ndarray | None:
+            def changed(n: Node) -> Run:
+                return lambda *x: n.run(*x[:i], np.full_like(like, number), *x[i + 1 :])
+
+            array = edited(cone.nodes, value, nodes, changed)
+            return None if array is None else numbers(array)
+
+        number = _solved(at, start, expected)
+        if number is not None:
+            words = f"with {_short(number)} for {_short(start)}"
+
+            def solved(n: Node, i: int = place, like: Any = array, to: float = number) -> Run:
+                return lambda *x: n.run(*x[:i], np.full_like(like, to), *x[i + 1 :])
+
+            maker = given.node
+            while maker is not None and maker.operation == "convert_element_type":
+                maker = maker.inputs[0].node
+            made = tuple(nodes) if maker is None else (maker,)
+            yield Edit(made, words, solved, (number, start))
+
+
+def _written(value: Value) -> bool:
+    """A number made of numbers written in the program."""
+    frontier, seen = [value], 0
+    while frontier:
+        at = frontier.pop()
+        seen += 1
+        if at.constant:
+            continue
+        if at.node is None or at.array.size != 1 or seen > 20:
+            return False
+        frontier += at.node.inputs
+    return True
+
+
+def _solved(
+    at: Callable[[float], np.ndarray | None], start: float, expected: np.ndarray
+) -> float | None:
+    """The number at which the array is the expected one."""
+    here, finite = at(start), np.abs(expected) < 1e8
+    if here is None or not finite.any():
+        return None
+
+    def error(array: np.ndarray) -> float:
+        # One element, the one that is farthest at the start, has to become right.
+        return float(array.reshape(-1)[chosen] - expected.reshape(-1)[chosen])
+
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap = np.where(finite, np.abs(here - expected), 0)
+    chosen = int(np.nanargmax(gap))
+    wanted = expected.reshape(-1)[chosen]
+    for positive in (True, False):
+        if positive and start <= 0:
+            continue
+        # Of a positive number its logarithm: a base or an epsilon is off by factors.
+        scale = math.exp if positive else float
+        a = math.log(start) if positive else start
+        b = a + (0.1 if positive else 0.1 * abs(start) + 1e-6)
+        try:
+            previous, there = error(here), at(scale(b))
+            for _ in range(_MOST_STEPS):
+                if there is None or not np.isfinite(there.reshape(-1)[chosen]):
+                    break
+                current = error(there)
+                if abs(current) <= 1e-13 * abs(wanted) or current == previous:
+                    break
+                a, b = b, b - current * (b - a) / (current - previous)
+                previous, there = current, at(scale(b))
+        except (ZeroDivisionError, OverflowError):
+            continue
+        if there is not None and close(there, expected) and scale(b) != start:
+            return float(scale(b))
+    return None
+
+
+def _short(number: float) -> str:
+    return f"{number:.6g}"
+
+
+def roughness(edit: Edit) -> int:
+    """How many digits the new number takes: people write round ones."""
+    assert edit.constant is not None
+    mantissa, _ = f"{edit.constant[0]:.5e}".split("e")
+    return len(mantissa.strip("-0.").replace(".", ""))

@@ -1,0 +1,54 @@
+"""A single edit of a program's operations, and what the program computes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from parity.explain.graph import Node, Value
+
+Run = Callable[..., Sequence[Any]]
+# What is run instead at an operation; None where an edit has no meaning there.
+Change = Callable[[Node], Run | None]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An edit that repairs.
+
+    Attributes:
+      nodes: the operations that it changes.
+      words: what it does.
+      made: what is run instead at an operation; None where that has no meaning.
+      constant: the number that it takes, and the one that was there.
+      general: it can be made wherever the same text is run.
+    """
+
+    nodes: tuple[Node, ...]
+    words: str
+    made: Change
+    constant: tuple[float, float] | None = None
+    general: bool = True
+
+
+def edited(nodes: Sequence[Node], value: Value, chosen: Sequence[Node], made: Change) -> Any | None:
+    """The value where the chosen operations are run another way; None where that can't be."""
+    fresh: dict[int, Any] = {}
+    for node in nodes:
+        if node not in chosen and not any(id(v) in fresh for v in node.inputs):
+            continue
+        try:
+            run = made(node) if node in chosen else node.run
+            if run is None:
+                return None
+            arrays = run(*(fresh.get(id(v), v.array) for v in node.inputs))
+        except Exception:  # an edit that makes no sense; libraries refuse it in their own ways
+            return None
+        for output, array in zip(node.outputs, arrays, strict=False):
+            if np.shape(array) != output.array.shape:
+                return None
+            fresh[id(output)] = np.asarray(array).astype(output.array.dtype)
+    return fresh.get(id(value))

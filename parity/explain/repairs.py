@@ -1,0 +1,302 @@
+"""Repairs: where the other program's value, put in the place of ours, makes what follows agree.
+
+A repair proves itself: some value after it, in which another known value has a part, becomes one
+that the other program has. The first that does stands nearest to the fault.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from parity.explain.arrangement import arrangements, once
+from parity.explain.content import Contents, close, numbers
+from parity.explain.graph import Graph, Node, Value
+from parity.explain.match import Matcher
+from parity.explain.repair import Repair
+from parity.explain.slices import Slice
+
+_GUESSES = 8
+_AHEAD = 40
+_MOST_NODES = 160
+_TURNS = 64
+_ALL = 1 << 30
+
+
+class Repairs:
+    """Repairs of the values of a slice of ours.
+
+    Args:
+      part: of ours: what leads to wrong outputs.
+      theirs: the reference's: what leads to these outputs, of values that ours hasn't.
+      known: ids of our values that the reference has.
+      data: ids of our values that depend on what the function is given.
+    """
+
+    def __init__(
+        self,
+        ours: Graph,
+        matcher: Matcher,
+        contents: Contents,
+        part: Slice,
+        theirs: Slice,
+        known: set[int],
+        data: set[int],
+    ) -> None:
+        self._ours = ours
+        self._matcher = matcher
+        self._contents = contents
+        self._part = part
+        self._known = known
+        self._data = data
+        self._targets = {
+            id(value): matcher.reference.outputs[name]
+            for name, value in ours.outputs.items()
+            if name in matcher.reference.outputs
+        }
+        made = [v for node in theirs.nodes for v in node.outputs if id(v) in theirs.members]
+        self._strangers = made
+        # What is known anyway says nothing: 0.5 x erfc(u) is x for a u far below 0.
+        self._missing = {matcher.prints.of(v).content for v in made}
+        self._orders = {matcher.prints.of(v).order for v in matcher.reference.values()}
+        self._descent: dict[int, set[int]] = {}
+        self._sizes: dict[int, tuple[Any, int]] = {}
+
+    def first(self) -> Repair | None:
+        """In execution order; of one operation before several together."""
+        nodes = [n for n in self._part.nodes if self._counts(n)][:_MOST_NODES]
+        groups = {group[0].index: group for group in _called_again(nodes)}
+        for node in nodes:
+            repair = self._best(self._misplaced(node), self._foreign(node)) or self._best(
+                self._single(node), self._together(groups.get(node.index, []))
+            )
+            if repair is not None:
+                return repair
+        for node in nodes:
+            repair = self._best(self._misplaced(node, strange=False))
+            if repair is not None:
+                return repair
+        return None
+
+    def _single(self, node: Node) -> Iterator[Repair]:
+        yield from self._made(node)
+        yield from self._too_many(node)
+        yield from self._left(node)
+
+    def _best(self, *kinds: Iterator[Repair]) -> Repair | None:
+        """The one after which most agrees; of equals the first."""
+        best: Repair | None = None
+        reach = 0
+        for repair in itertools.chain(*kinds):
+            found = self._reach({id(v): array for v, array in repair.places})
+            if found > reach:
+                best, reach = repair, found
+            if reach == _ALL:
+                break
+        return best
+
+    def _counts(self, node: Node) -> bool:
+        """Not a number made of numbers."""
+        return any(
+            id(v) in self._part.members and (v.array.size > 1 or id(v) in self._data)
+            for v in node.outputs
+        )
+
+    def _made(self, node: Node) -> Iterator[Repair]:
+        value = node.outputs[0]
+        again = self._again(value)
+        for stranger in self._guesses(node)[:_GUESSES]:
+            for array in arrangements(stranger.array, value.array):
+                places = ((value, array), *((other, array) for other in again))
+                yield Repair("made", node, places, stranger)
+
+    def _again(self, value: Value) -> list[Value]:
+        """The same made once more, as by a helper that is called twice."""
+        content = self._matcher.prints.of(value).content
+        return [
+            other
+            for node in self._part.nodes
+            for other in node.outputs
+            if other is not value
+            and id(other) in self._part.members
+            and other.array.shape == value.array.shape
+            and other.array.dtype == value.array.dtype
+            and self._matcher.prints.of(other).content == content
+            and close(numbers(other.array), numbers(value.array))
+        ]
+
+    def _too_many(self, node: Node) -> Iterator[Repair]:
+        value = node.outputs[0]
+        for given in node.inputs:
+            alike = given.array.shape == value.array.shape and not given.constant
+            if alike and given.array.dtype == value.array.dtype and id(given) in self._known:
+                for twin in self._matcher.twins(given)[:1]:
+                    yield Repair("too many", node, ((value, given.array),), twin)
+
+    def _misplaced(self, node: Node, strange: bool = True) -> Iterator[Repair]:
+        """Known elements that stand in other places, or are repeated in another way.
+
+        Args:
+          strange: only what is given, and what stands nowhere in the reference as it does in ours.
+        """
+        marks = self._matcher.prints
+        moved: list[tuple[Value, Value, list[Any]]] = []
+        for given in node.inputs:
+            if given.constant or id(given) not in self._known or given.array.size < 2:
+                continue
+            if strange and given.node is not None and marks.of(given).order in self._orders:
+                continue
+            found = [
+                (twin, array)
+                for twin in self._matcher.twins(given)[:3]
+                for array in arrangements(twin.array, given.array)
+                if not close(numbers(array), numbers(given.array))
+            ]
+            if found:
+                moved.append((given, found[0][0], [array for _, array in found[:6]]))
+        for given, twin, arrays in moved:
+            for array in arrays:
+                yield Repair("misplaced", node, ((given, array),), twin)
+        if len(moved) == 2:
+            for pair in itertools.product(moved[0][2], moved[1][2]):
+                places = tuple((m[0], array) for m, array in zip(moved, pair, strict=True))
+                yield Repair("misplaced", node, places, moved[0][1])
+
+    def _foreign(self, node: Node) -> Iterator[Repair]:
+        """An array that ours closes over and the reference hasn't."""
+        for given in node.inputs:
+            if not given.closed or id(given) in self._known:
+                continue
+            for other in self._matcher.reference.given():
+                if other.array.size == given.array.size:
+                    for array in arrangements(other.array, given.array):
+                        yield Repair("foreign", node, ((given, array),), other)
+
+    def _left(self, node: Node) -> Iterator[Repair]:
+        """The reference goes on working on a value that ours uses as it is."""
+        for given in node.inputs:
+            if given.constant or id(given) not in self._known or given.array.size < 2:
+                continue
+            after, size = self._after(given), self._once(given)
+            able = [v for v in self._strangers if id(v) in after and self._once(v) == size]
+            for stranger in able[:_GUESSES]:
+                if (stranger.array.dtype == bool) != (given.array.dtype == bool):
+                    continue
+                for array in arrangements(stranger.array, given.array):
+                    yield Repair("left out", node, ((given, array),), stranger)
+
+    def _after(self, given: Value) -> set[int]:
+        """Ids of the reference's values that its twins of ours have a part in."""
+        if id(given) not in self._descent:
+            reached = {id(v) for v in self._matcher.twins(given)}
+            for node in self._matcher.reference.nodes:
+                if any(id(v) in reached for v in node.inputs):
+                    reached |= {id(v) for v in node.outputs}
+            self._descent[id(given)] = reached
+        return self._descent[id(given)]
+
+    def _together(self, group: Sequence[Node]) -> Iterator[Repair]:
+        """A helper that is called twice is repaired in both calls at once."""
+        if not group:
+            return
+        choices: list[list[tuple[Value, Value, Any]]] = []
+        for node in group:
+            value = node.outputs[0]
+            choices.append(
+                [
+                    (value, stranger, array)
+                    for stranger in self._guesses(node)[: _GUESSES // 2]
+                    for array in arrangements(stranger.array, value.array)[:2]
+                ]
+            )
+        for chosen in itertools.islice(itertools.product(*choices), _TURNS):
+            if len({id(stranger) for _, stranger, _ in chosen}) == len(chosen):
+                places = tuple((value, array) for value, _, array in chosen)
+                yield Repair("together", group[0], places, chosen[0][1])
+
+    def _guesses(self, node: Node) -> list[Value]:
+        """The reference's values that ours hasn't, those most like the operation's first."""
+        value = node.outputs[0]
+        size = value.array.size
+        inputs = {self._matcher.prints.of(v).content for v in node.inputs if not v.constant}
+        anchor = self._anchor(node)
+        ranked = []
+        for stranger in self._strangers:
+            made, other = stranger.node, stranger.array.size
+            if made is None or (other != size and self._once(stranger) != self._once(value)):
+                continue
+            if (stranger.array.dtype == bool) != (value.array.dtype == bool):
+                continue
+            theirs = {self._matcher.prints.of(v).content for v in made.inputs if not v.constant}
+            shared = len(inputs & theirs) / max(len(inputs), 1)
+            key = (
+                other != size,
+                -(shared if made.operation == node.operation else shared / 2),
+                made.operation != node.operation,
+                abs(made.index - anchor),
+            )
+            ranked.append((key, stranger))
+        return [stranger for _, stranger in sorted(ranked, key=lambda item: item[0])]
+
+    def _once(self, value: Value) -> int:
+        """How many elements are left where none is repeated along an axis."""
+        key = id(value.array)
+        if key not in self._sizes:
+            self._sizes[key] = (value.array, once(np.asarray(value.array)).size)
+        return self._sizes[key][1]
+
+    def _anchor(self, node: Node) -> int:
+        """Where in the reference's order one would expect the operation."""
+        for before in reversed(self._ours.nodes[: node.index]):
+            value = before.outputs[0]
+            if id(value) in self._known and self._matcher.prints.of(value).telling:
+                makers = [v.node for v in self._matcher.twins(value) if v.node is not None]
+                if makers:
+                    return makers[0].index
+        return 0
+
+    def _reach(self, fresh: dict[int, Any]) -> int:
+        """With these arrays in place, how many of the values that follow are known.
+
+        That says nothing where only the arrays themselves were worked on, since the reference has
+        all that comes of them: another known value must have a part in it. If an output is right,
+        it is all of them.
+        """
+        made: dict[int, tuple[Any, bool]] = {key: (array, False) for key, array in fresh.items()}
+        reach = 0
+        for number, node in enumerate(self._part.readers(fresh)):
+            if number >= _AHEAD and not reach:
+                return 0
+            if any(id(v) in fresh for v in node.outputs):
+                continue
+            several = {id(made[id(v)][0]) for v in node.inputs if id(v) in made}
+            joined = len(several) > 1 and len(fresh) > 1
+            joined = joined or any(
+                made[id(v)][1] if id(v) in made else self._has_a_part(v) for v in node.inputs
+            )
+            arrays = node.run(*(made[id(v)][0] if id(v) in made else v.array for v in node.inputs))
+            for output, array in zip(node.outputs, arrays, strict=True):
+                made[id(output)] = (array, joined)
+                if id(output) not in self._part.members:
+                    continue
+                target = self._targets.get(id(output))
+                if target is not None and close(numbers(array), numbers(target.array)):
+                    return _ALL
+                if joined and number < _AHEAD:
+                    mark = self._contents.found(array)
+                    reach += mark is not None and mark.telling and mark.content in self._missing
+        return reach
+
+    def _has_a_part(self, value: Value) -> bool:
+        return id(value) in self._known and not value.constant and value.array.size > 1
+
+
+def _called_again(nodes: Sequence[Node]) -> Iterator[list[Node]]:
+    """Two or more operations of one text, in different calls."""
+    found: dict[Any, list[Node]] = {}
+    for node in nodes:
+        found.setdefault((node.where.place, node.operation), []).append(node)
+    yield from (group for group in found.values() if 2 <= len(group) <= 3)
