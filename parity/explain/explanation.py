@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from parity.errors import RequestError
 from parity.explain.attribution import Attribution, attribute
@@ -46,6 +46,10 @@ class Cause:
     def kind(self) -> str:
         """`formula`, or `rounding` where both compute the same and round it elsewhere."""
         return self.findings[0].kind
+
+    def called(self, kind: Literal["formula", "rounding"]) -> None:
+        for finding in self.findings:
+            finding.kind = kind
 
 
 @dataclass
@@ -107,16 +111,20 @@ def causes(
     ]
     check_outputs(*shapes)
     held, notes = in_float64(ours, reference, inputs)
-    if held is not None and held.findings:
+    if held is not None and not held.same and not held.alike:
         return Explanation(grouped(held.findings), False, False, notes=notes)
     kept = all(v.dtype == shapes[1][name].dtype for name, v in shapes[0].items())
-    same = None if held is None else kept
-    if held is not None and not held.alike:
+    same = None if held is None else kept and held.same
+    if held is not None and not (held.alike or held.few):
         differ = compiled_apart(ours, reference, inputs, list(shapes[0]))
         return Explanation([], not differ, same, notes=[*notes, *_rounding(differ)])
-    explanation = _by_bits(ours, reference, inputs, attribution)
+    blame = held is None or held.alike
+    explanation = _by_bits(ours, reference, inputs, attribution, blame)
     explanation.same_formula = same
     explanation.notes[:0] = notes
+    if held is not None and not held.same:
+        for cause in explanation.causes:
+            cause.called("formula")
     return explanation
 
 
@@ -125,12 +133,19 @@ def _by_bits(
     reference: Callable[..., Any],
     inputs: Sequence[Any],
     attribution: bool,
+    blame: bool,
 ) -> Explanation:
-    """In their own dtypes, two programs of one formula of which one was written after the other."""
+    """In their own dtypes, two programs of one formula, or of which that isn't known.
+
+    Args:
+      blame: one was written after the other, so that statements can be named.
+    """
     own, theirs = replay(ours, inputs, "ours"), replay(reference, inputs, "the reference")
+    own.drop_dead()
+    theirs.drop_dead()
     faithful = faithfulness(ours, reference, inputs, own, theirs)
     differ = apart(own, theirs)  # before the search, which undoes what it finds
-    found = find(own, theirs)
+    found = find(own, theirs) if blame else []
     explanation = Explanation(grouped(found), not differ and not faithful.apart, faithful=faithful)
     explanation.notes += _unexplained(differ, found, own)
     tried = attribution and not explanation.agrees

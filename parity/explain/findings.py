@@ -33,6 +33,7 @@ class Finding:
       outputs: names of the function's outputs that were compared with the reference's; none where
         the departure was found on the way to them.
       kind: whether it is found in float64 too, where nothing is rounded.
+      wide: its arrays are what the programs give in float64.
       leads_to: name of the first output that depends on the operation; empty if none does.
     """
 
@@ -51,6 +52,7 @@ class Finding:
     outputs: tuple[str, ...] = ()
     kind: Literal["formula", "rounding"] = "rounding"
     leads_to: str = ""
+    wide: bool = False
 
     @property
     def change(self) -> str:
@@ -69,7 +71,7 @@ class Finding:
         """How much the two values differ where they line up; None where they never do."""
         if self.reference is None:
             return None
-        return differing(self.ours, self.reference, TOLERANCE if self.kind == "formula" else 0.0)
+        return differing(self.ours, self.reference, TOLERANCE if self.wide else 0.0)
 
     @property
     def counterpart_where(self) -> Location | None:

@@ -32,7 +32,6 @@ from parity.explain.outputs import OutputComparison
 from parity.explain.repair import Repair, applied
 from parity.explain.repairs import Repairs
 from parity.explain.replay import replay
-from parity.explain.search import find
 from parity.explain.slices import Slice, from_data, slice_of
 from parity.explain.tables import take_rounded
 from parity.program.jaxprs import Widening
@@ -45,12 +44,17 @@ class Formulas:
     """What float64 says of two programs.
 
     Attributes:
-      findings: departures in execution order; none where the outputs agree.
+      same: the outputs agree to many digits.
+      findings: departures in execution order. Of two programs of which one was written after the
+        other none: the search by bits finds them in their own dtypes.
       alike: one was written after the other.
+      few: they have so few operations that they can't be said to round nearly everywhere.
     """
 
+    same: bool
     findings: list[Finding]
     alike: bool
+    few: bool = False
 
 
 def formulas(
@@ -72,12 +76,10 @@ def formulas(
         for graph in graphs:
             graph.drop_dead()
         search = FormulaSearch(*graphs)
-        if not search.wrong():
-            return Formulas([], alike(*graphs) or few(*graphs))
-        found = find(*graphs) if alike(*graphs) else search.findings()
-        for finding in found:
-            finding.kind = "formula"
-        return Formulas(found, alike(*graphs))
+        same, written_after = not search.wrong(), alike(*graphs)
+        if same or written_after:
+            return Formulas(same, [], written_after, few(*graphs))
+        return Formulas(False, search.findings(), False)
 
 
 class FormulaSearch:
@@ -103,6 +105,7 @@ class FormulaSearch:
             if not self._step():
                 break
         for finding in self._found:
+            finding.kind, finding.wide = "formula", True
             finding.leads_to = self._ours.first_output(finding.node)
         return sorted(self._found, key=lambda finding: finding.node.index)
 
@@ -161,8 +164,9 @@ class FormulaSearch:
             settled = all(v.constant or id(v) in known for v in node.inputs)
             for value in node.outputs:
                 mark = marks.of(value)
-                placed = mark.order in orders and value.array.size > 1
-                if has(mark) and (mark.telling or settled or placed):
+                # Few different elements, as of a mask, are known by where they stand.
+                placed = mark.order in orders if value.array.size > 1 else settled
+                if has(mark) and (mark.telling or placed):
                     known.add(id(value))
                 elif value.array.size <= 1 and id(value) not in self._data:
                     known.add(id(value))  # a number made of numbers: what uses it is judged

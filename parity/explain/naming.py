@@ -82,6 +82,8 @@ class Naming:
                 confidence = "medium"
             if inner and not words:
                 where = self._before(inner, cone, value, theirs) or where
+        if not repair.whole or (edit is not None and not edit.general):
+            confidence = "medium"
         counterpart = Counterpart(value, repair.reference, array, False, 1.0, True)
         finding = Finding(
             node,

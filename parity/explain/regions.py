@@ -148,11 +148,15 @@ class _Region:
         """Departures, and whether the formulas are the same; None where both round everywhere."""
         own, theirs = map(_taps_of, self._stages)
         held, _ = in_float64(own, theirs, self._arguments[0])
-        if held is not None and held.findings:
-            return held.findings, False
         if held is not None and not held.alike:
-            return None, True
-        return find(*self._replayed()), held is not None
+            return (None if held.same else held.findings), held.same
+        graphs = self._replayed()
+        for graph in graphs:
+            graph.drop_dead()
+        found = find(*graphs)
+        for finding in found if held is not None and not held.same else []:
+            finding.kind = "formula"
+        return found, held is not None and held.same
 
     def faithful(self) -> Faithfulness:
         """Of a fresh replay, since finding departures undoes them."""

@@ -20,12 +20,14 @@ class Repair:
       node: of ours: makes the value, or is the first to read it.
       places: our values, and the arrays that stand in for them.
       reference: the other program's value that the first array is of.
+      whole: an output of the function is right with it.
     """
 
     kind: Kind
     node: Node
     places: tuple[tuple[Value, Any], ...]
     reference: Value
+    whole: bool = False
 
     @property
     def value(self) -> Value:

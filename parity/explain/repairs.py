@@ -6,6 +6,7 @@ that the other program has. The first that does stands nearest to the fault.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ _AHEAD = 40
 _MOST_NODES = 160
 _TURNS = 64
 _ALL = 1 << 30
+_SEVERAL = 3
 
 
 class Repairs:
@@ -92,11 +94,13 @@ class Repairs:
         reach = 0
         for repair in itertools.chain(*kinds):
             found = self._reach({id(v): array for v, array in repair.places})
+            if repair.kind == "too many" and found < _SEVERAL:
+                continue  # the reference may do it later: a scale on the scores, not on the query
             if found > reach:
                 best, reach = repair, found
             if reach == _ALL:
                 break
-        return best
+        return None if best is None else dataclasses.replace(best, whole=reach == _ALL)
 
     def _counts(self, node: Node) -> bool:
         """Not a number made of numbers."""

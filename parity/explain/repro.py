@@ -136,7 +136,7 @@ def _script(finding: Finding, data: str) -> tuple[str, Mapping[str, np.ndarray]]
     count = finding.differing
     assert count is not None
     title = f"{made.operation}: {count.count} of {count.size} elements differ"
-    formula = finding.kind == "formula"
+    formula = finding.wide
     layout = counterpart.array.shape != counterpart.reference.array.shape
     text = _TEMPLATE.format(
         title=title,

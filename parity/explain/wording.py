@@ -42,7 +42,7 @@ def operation_text(finding: Finding) -> str:
 
 def _shape(array: Any, finding: Finding) -> str:
     """Without its dtype where that is only what the formulas were evaluated in."""
-    return str(list(array.shape)) if finding.kind == "formula" else shape_of(array)
+    return str(list(array.shape)) if finding.wide else shape_of(array)
 
 
 def _head(explanation: Explanation) -> str:

@@ -60,7 +60,7 @@ def test_a_fault_in_every_layer_is_one_cause_with_the_rows_where_it_is_seen() ->
     explanation = explained(side("ours", (0.7,) * 4))
     assert not explanation.agrees
     assert places(explanation, __file__) == [line_of(layer, "* factor")]
-    assert "mul of [6, 16]: 96 of 96 differ, by up to" in said(explanation)
+    assert "mul of float32[6, 16]: 96 of 96 differ, by up to" in said(explanation)
     assert "0.7 where the reference has 0.5" in said(explanation)
     assert explanation.causes[0].elsewhere == "seen at mlp of 4 layers: 0, 1, 2, 3"
 
