@@ -18,7 +18,7 @@ from parity.explain.content import Contents, close, numbers
 from parity.explain.graph import Graph, Node, Value
 from parity.explain.match import Matcher
 from parity.explain.repair import Repair
-from parity.explain.slices import Slice
+from parity.explain.slices import Slice, called_again
 
 _GUESSES = 8
 _AHEAD = 40
@@ -70,7 +70,7 @@ class Repairs:
     def first(self) -> Repair | None:
         """In execution order; of one operation before several together."""
         nodes = [n for n in self._part.nodes if self._counts(n)][:_MOST_NODES]
-        groups = {group[0].index: group for group in _called_again(nodes)}
+        groups = {group[0].index: group for group in called_again(nodes)}
         for node in nodes:
             repair = self._best(self._misplaced(node), self._foreign(node)) or self._best(
                 self._single(node), self._together(groups.get(node.index, []))
@@ -296,11 +296,3 @@ class Repairs:
 
     def _has_a_part(self, value: Value) -> bool:
         return id(value) in self._known and not value.constant and value.array.size > 1
-
-
-def _called_again(nodes: Sequence[Node]) -> Iterator[list[Node]]:
-    """Two or more operations of one text, in different calls."""
-    found: dict[Any, list[Node]] = {}
-    for node in nodes:
-        found.setdefault((node.where.place, node.operation), []).append(node)
-    yield from (group for group in found.values() if 2 <= len(group) <= 3)

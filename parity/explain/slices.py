@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,17 +56,6 @@ def slice_of(nodes: Sequence[Node], wrong: Iterable[Value], known: Any) -> Slice
     return Slice(needed[::-1], members)
 
 
-def rerun(nodes: Sequence[Node], fresh: dict[int, Any]) -> dict[int, Any]:
-    """Arrays by id of the values that change where `fresh` ones stand in place of others."""
-    made = dict(fresh)
-    for node in nodes:
-        if any(id(v) in made for v in node.inputs):
-            arrays = node.run(*(made.get(id(v), v.array) for v in node.inputs))
-            for output, array in zip(node.outputs, arrays, strict=True):
-                made.setdefault(id(output), array)
-    return made
-
-
 def from_data(graph: Graph) -> set[int]:
     """Ids of values that depend on what the function is given, not on constants alone."""
     found = {id(v) for v in graph.given()}
@@ -74,3 +63,11 @@ def from_data(graph: Graph) -> set[int]:
         if any(id(v) in found for v in node.inputs):
             found |= {id(v) for v in node.outputs}
     return found
+
+
+def called_again(nodes: Sequence[Node]) -> Iterator[list[Node]]:
+    """Two or more operations of one text, in different calls."""
+    found: dict[Any, list[Node]] = {}
+    for node in nodes:
+        found.setdefault((node.where.place, node.operation), []).append(node)
+    yield from (group for group in found.values() if 2 <= len(group) <= 3)
