@@ -24,10 +24,9 @@ def arrangements(array: Any, like: Any) -> list[Any]:
     """
     first = [np.asarray(array)] if array.shape == like.shape else []
     plain, target = np.asarray(array), np.asarray(like)
+    made = _repeated(plain, target.shape)
     if plain.size == target.size:
-        made = _moved(plain, target.shape)
-    else:
-        made = _repeated(plain, target.shape)
+        made = itertools.chain(_moved(plain, target.shape), made)
     wanted = numbers(target)
     found: list[tuple[float, np.ndarray]] = []
     seen: set[bytes] = set()
