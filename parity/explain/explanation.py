@@ -141,8 +141,6 @@ def _by_bits(
       blame: one was written after the other, so that statements can be named.
     """
     own, theirs = replay(ours, inputs, "ours"), replay(reference, inputs, "the reference")
-    own.drop_dead()
-    theirs.drop_dead()
     faithful = faithfulness(ours, reference, inputs, own, theirs)
     differ = apart(own, theirs)  # before the search, which undoes what it finds
     found = find(own, theirs) if blame else []

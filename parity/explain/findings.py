@@ -34,7 +34,7 @@ class Finding:
         the departure was found on the way to them.
       kind: whether it is found in float64 too, where nothing is rounded.
       wide: its arrays are what the programs give in float64.
-      leads_to: name of the first output that depends on the operation; empty if none does.
+      leads_to: name of the first output that depends on the operation; None if none does.
     """
 
     node: Node
@@ -51,7 +51,7 @@ class Finding:
     reference_known: frozenset[int] = frozenset()
     outputs: tuple[str, ...] = ()
     kind: Literal["formula", "rounding"] = "rounding"
-    leads_to: str = ""
+    leads_to: str | None = None
     wide: bool = False
 
     @property

@@ -85,8 +85,8 @@ class Graph:
                 found.setdefault(id(value), []).append(node)
         return found
 
-    def first_output(self, node: Node) -> str:
-        """Name of the first output that depends on the operation; empty if none does."""
+    def first_output(self, node: Node) -> str | None:
+        """Name of the first output that depends on the operation; None if none does."""
         names = {id(value): name for name, value in self.outputs.items()}
         reached = {id(v) for v in node.outputs}
         for later in (node, *self.nodes[node.index + 1 :]):
@@ -95,7 +95,7 @@ class Graph:
             for value in later.outputs:
                 if id(value) in reached and id(value) in names:
                     return names[id(value)]
-        return ""
+        return None
 
     def drop_dead(self) -> None:
         """Forget operations that no output depends on."""

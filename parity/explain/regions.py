@@ -84,7 +84,7 @@ def explain_regions(
         found.faithful = found.faithful or region.faithful()
         progress(f"{label}: searching what explains {len(findings or [])} departing operations")
         for cause in grouped(findings or []):
-            tap = cause.findings[0].leads_to.strip("[]'")
+            tap = (cause.findings[0].leads_to or "").strip("[]'")
             cause.attribution = region.attribution(tap, cause.kind)
             cause.elsewhere = _elsewhere(tap, ours.stages, differing, grouping)
             found.causes.append(cause)
@@ -150,10 +150,7 @@ class _Region:
         held, _ = in_float64(own, theirs, self._arguments[0])
         if held is not None and not held.alike:
             return (None if held.same else held.findings), held.same
-        graphs = self._replayed()
-        for graph in graphs:
-            graph.drop_dead()
-        found = find(*graphs)
+        found = find(*self._replayed())
         for finding in found if held is not None and not held.same else []:
             finding.kind = "formula"
         return found, held is not None and held.same

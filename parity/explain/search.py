@@ -27,7 +27,9 @@ def find(ours: Graph, reference: Graph) -> list[Finding]:
     search.outputs()
     for finding in search.found:
         finding.leads_to = ours.first_output(finding.node)
-    return sorted(search.found, key=lambda finding: finding.node.index)
+    # What no output depends on is no cause, but it says what one could have used instead.
+    needed = [f for f in search.found if f.leads_to is not None or f.outputs]
+    return sorted(needed, key=lambda finding: finding.node.index)
 
 
 class _Search:
