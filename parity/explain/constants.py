@@ -46,7 +46,8 @@ def solved_constants(
             while maker is not None and maker.operation == "convert_element_type":
                 maker = maker.inputs[0].node
             made = tuple(nodes) if maker is None else (maker,)
-            yield Edit(made, words, solved, (number, start))
+            # What is run instead is run where the number is used.
+            yield Edit(made, words, solved, (number, start), general=maker is None)
 
 
 def _written(value: Value) -> bool:

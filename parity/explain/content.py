@@ -21,8 +21,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from parity.explain.fingerprint import TELLING, Fingerprint
-from parity.explain.graph import Value
+from parity.explain.fingerprint import TELLING, Fingerprint, without_constant_axes
+from parity.explain.match import Fingerprints
 
 # Elements agree within this much of their own size, and of what is small in their array.
 TOLERANCE = 1e-8
@@ -52,24 +52,17 @@ class _Class:
     arrangements: list[tuple[np.ndarray, int, int]] = field(default_factory=list)
 
 
-class Contents:
-    """Marks of values by content; of two arrays with one mark either can stand for the other."""
+class Contents(Fingerprints):
+    """Marks by content; of two arrays with one mark either can stand for the other."""
 
     def __init__(self) -> None:
-        self._made: dict[int, tuple[object, Fingerprint]] = {}
+        super().__init__()
         self._buckets: dict[tuple[Any, ...], list[_Class]] = {}
         self._numbers = itertools.count()
         self._places: set[int] = set()
 
-    def of(self, value: Value) -> Fingerprint:
-        key = id(value.array)
-        if key not in self._made:
-            # The array is held, so that its id can't be taken by another.
-            self._made[key] = (value.array, self.of_array(value.array))
-        return self._made[key][1]
-
     def found(self, array: Any) -> Fingerprint | None:
-        """The mark of an array that a class is there for; None where there is none."""
+        """None, at the cost of a mean, where no class has its mean magnitude."""
         flat = numbers(array).reshape(-1)
         size = np.abs(flat)
         if not size.max(initial=0) < _MASKED:
@@ -80,7 +73,7 @@ class Contents:
         return self.of_array(array)
 
     def of_array(self, array: Any) -> Fingerprint:
-        plain = _without_constant_axes(numbers(array))
+        plain = without_constant_axes(numbers(array))
         flat = plain.reshape(-1)
         masked = ~(np.abs(flat) < _MASKED)  # NaN, too
         finite = flat[~masked] if masked.any() else flat
@@ -215,13 +208,3 @@ def _permuted(a: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
     for axes in itertools.permutations(range(a.ndim)):
         if tuple(a.shape[i] for i in axes) == shape:
             yield a.transpose(axes)
-
-
-def _without_constant_axes(plain: np.ndarray) -> np.ndarray:
-    for axis in reversed(range(plain.ndim)):
-        if plain.shape[axis] == 0:
-            continue
-        first, last = plain.take([0], axis=axis), plain.take([-1], axis=axis)
-        if plain.shape[axis] == 1 or (np.array_equal(first, last) and bool((plain == first).all())):
-            plain = first.squeeze(axis)
-    return plain

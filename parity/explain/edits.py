@@ -62,7 +62,6 @@ _ALONG: list[tuple[str, Callable[..., Any]]] = [
 _AXES = frozenset(("reduce_sum", "reduce_max", "reduce_min", "argmax", "argmin"))
 _ONE_AXIS = frozenset(("cumsum", "cumprod", "cummax", "cumlogsumexp"))
 _MOST_OPERANDS = 12
-_MOST_STEPS = 40
 _LARGEST = 1 << 18
 
 

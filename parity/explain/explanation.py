@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from parity.errors import RequestError
 from parity.explain.attribution import Attribution, attribute
 from parity.explain.faithful import Faithfulness, faithfulness
-from parity.explain.findings import Finding, output_words
+from parity.explain.findings import Finding, Kind, output_words
 from parity.explain.formula import Formulas, formulas
 from parity.explain.graph import Graph
 from parity.explain.location import Location
@@ -43,13 +43,9 @@ class Cause:
         return self.findings[0].where
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """`formula`, or `rounding` where both compute the same and round it elsewhere."""
         return self.findings[0].kind
-
-    def called(self, kind: Literal["formula", "rounding"]) -> None:
-        for finding in self.findings:
-            finding.kind = kind
 
 
 @dataclass
@@ -118,13 +114,11 @@ def causes(
     if held is not None and not (held.alike or held.few):
         differ = compiled_apart(ours, reference, inputs, list(shapes[0]))
         return Explanation([], not differ, same, notes=[*notes, *_rounding(differ)])
+    kind: Kind = "rounding" if held is None or held.same else "formula"
     blame = held is None or held.alike
-    explanation = _by_bits(ours, reference, inputs, attribution, blame)
+    explanation = _by_bits(ours, reference, inputs, attribution, kind if blame else None)
     explanation.same_formula = same
     explanation.notes[:0] = notes
-    if held is not None and not held.same:
-        for cause in explanation.causes:
-            cause.called("formula")
     return explanation
 
 
@@ -133,17 +127,17 @@ def _by_bits(
     reference: Callable[..., Any],
     inputs: Sequence[Any],
     attribution: bool,
-    blame: bool,
+    kind: Kind | None,
 ) -> Explanation:
     """In their own dtypes, two programs of one formula, or of which that isn't known.
 
     Args:
-      blame: one was written after the other, so that statements can be named.
+      kind: of departures; None where neither was written after the other, so that none is named.
     """
     own, theirs = replay(ours, inputs, "ours"), replay(reference, inputs, "the reference")
     faithful = faithfulness(ours, reference, inputs, own, theirs)
     differ = apart(own, theirs)  # before the search, which undoes what it finds
-    found = find(own, theirs) if blame else []
+    found = [] if kind is None else find(own, theirs, kind)
     explanation = Explanation(grouped(found), not differ and not faithful.apart, faithful=faithful)
     explanation.notes += _unexplained(differ, found, own)
     tried = attribution and not explanation.agrees

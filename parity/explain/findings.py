@@ -14,6 +14,7 @@ from parity.explain.graph import Graph, Node, Value
 from parity.explain.location import Location
 
 Confidence = Literal["high", "medium", "low"]
+Kind = Literal["formula", "rounding"]
 
 
 @dataclass(repr=False)
@@ -50,7 +51,7 @@ class Finding:
     known: frozenset[int] = frozenset()
     reference_known: frozenset[int] = frozenset()
     outputs: tuple[str, ...] = ()
-    kind: Literal["formula", "rounding"] = "rounding"
+    kind: Kind = "rounding"
     leads_to: str | None = None
     wide: bool = False
 
@@ -138,11 +139,14 @@ def alternatives(node: Node, where: Location, ours: Graph) -> list[Location]:
     readers = ours.consumers()
     after = [n.where for v in node.outputs for n in readers.get(id(v), [])]
     callers = [node.where.caller] if node.where.caller else []
-    places: dict[tuple[str, int], Location] = {}
-    for place in (node.where, *before[:1], *callers, *before[1:2], *after[:1], *before[2:]):
-        if place.place != where.place and place.file:
-            places.setdefault(place.place, place)
-    return list(places.values())[:4]
+    nearest = (node.where, *before[:1], *callers, *before[1:2], *after[:1], *before[2:])
+    return other_places(where, nearest)
+
+
+def other_places(where: Location, places: Sequence[Location]) -> list[Location]:
+    """Known places but for one, each once; the first few."""
+    kept = {place.place: place for place in places if place.file and place.place != where.place}
+    return list(kept.values())[:4]
 
 
 def _feeding(nodes: Sequence[Node]) -> list[Location]:

@@ -39,7 +39,7 @@ class Fingerprint:
 def fingerprint(array: Any) -> Fingerprint:
     """Of an array of any numeric dtype."""
     bits = _number_bits(np.asarray(array))
-    bits = _without_constant_axes(bits)
+    bits = without_constant_axes(bits)
     flat = bits.reshape(-1)
     total, mixed = 0, 0
     for start in range(0, flat.size, _CHUNK):
@@ -100,7 +100,8 @@ def _no_sign_of_zero(array: np.ndarray) -> np.ndarray:
     return np.where(array.view(np.uint16) == 0x8000, np.uint32(0x80000000), np.uint32(0))
 
 
-def _without_constant_axes(bits: np.ndarray) -> np.ndarray:
+def without_constant_axes(bits: np.ndarray) -> np.ndarray:
+    """An array without the axes along which nothing changes, whatever it holds."""
     for axis in reversed(range(bits.ndim)):
         if bits.shape[axis] == 0:
             continue

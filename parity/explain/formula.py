@@ -24,10 +24,10 @@ from parity.explain.blame import constants
 from parity.explain.content import ROUNDED, Contents, close, numbers
 from parity.explain.edit import Edit
 from parity.explain.edits import repairing
-from parity.explain.findings import Finding
+from parity.explain.findings import Finding, other_places
 from parity.explain.graph import Graph, Node, Value
 from parity.explain.match import Knowledge, Matcher
-from parity.explain.naming import Naming, other_places
+from parity.explain.naming import Naming
 from parity.explain.outputs import OutputComparison
 from parity.explain.repair import Repair, applied
 from parity.explain.repairs import Repairs
@@ -75,11 +75,20 @@ def formulas(
         )
         for graph in graphs:
             graph.drop_dead()
-        search = FormulaSearch(*graphs)
-        same, written_after = not search.wrong(), alike(*graphs)
+        take_rounded(*graphs)
+        same, written_after = not wrong_outputs(*graphs), alike(*graphs)
         if same or written_after:
             return Formulas(same, [], written_after, few(*graphs))
-        return Formulas(False, search.findings(), False)
+        return Formulas(False, FormulaSearch(*graphs).findings(), False)
+
+
+def wrong_outputs(ours: Graph, reference: Graph) -> dict[str, Value]:
+    """Our outputs that are not the reference's, by name, as far as constants may be rounded."""
+    return {
+        name: value
+        for name, value in ours.outputs.items()
+        if not _equal(value.array, reference.outputs[name].array)
+    }
 
 
 class FormulaSearch:
@@ -93,12 +102,10 @@ class FormulaSearch:
     def __init__(self, ours: Graph, reference: Graph) -> None:
         self._ours = ours
         self._reference = reference
-        self._contents = Contents()
-        self._matcher = Matcher(reference, self._contents)
+        self._matcher = Matcher(reference, Contents())
         self._data = from_data(ours)
         self._given_up: set[str] = set()
         self._found: list[Finding] = []
-        take_rounded(ours, reference, self._data)
 
     def findings(self) -> list[Finding]:
         for _ in range(_ROUNDS):
@@ -109,22 +116,19 @@ class FormulaSearch:
             finding.leads_to = self._ours.first_output(finding.node)
         return sorted(self._found, key=lambda finding: finding.node.index)
 
-    def wrong(self) -> dict[str, Value]:
-        """Outputs that are not the reference's."""
-        theirs = self._reference.outputs
+    def _wrong(self) -> dict[str, Value]:
         return {
             name: value
-            for name, value in self._ours.outputs.items()
+            for name, value in wrong_outputs(self._ours, self._reference).items()
             if name not in self._given_up
-            and not close(numbers(value.array), numbers(theirs[name].array), ROUNDED)
         }
 
     def _step(self) -> bool:
-        self._outputs()
-        wrong = self.wrong()
+        known = self._known()
+        self._outputs(known)
+        wrong = self._wrong()
         if not wrong:
             return False
-        known = self._known()
         part = slice_of(self._ours.nodes, wrong.values(), lambda v: id(v) in known)
         contents = {self._matcher.prints.of(v).content for v in self._ours.values()}
         theirs = slice_of(
@@ -132,22 +136,18 @@ class FormulaSearch:
             [self._reference.outputs[name] for name in wrong],
             lambda v: v.constant or self._matcher.prints.of(v).content in contents,
         )
-        repairs = Repairs(
-            self._ours, self._matcher, self._contents, part, theirs, known, self._data
-        )
-        repair = repairs.first()
+        repair = Repairs(self._ours, self._matcher, part, theirs, known, self._data).first()
         if repair is not None:
             self._settle(repair, part, theirs, known)
         else:
             self._last(wrong, part, known)
         return True
 
-    def _outputs(self) -> None:
+    def _outputs(self, known: set[int]) -> None:
         """What is right on the way to an output, and wrong as the output."""
-        known = self._known()
         knowledge = Knowledge(known, known, set(), set())
         compared = OutputComparison(self._ours, self._matcher, knowledge, _equal)
-        told = set(self._ours.outputs) - set(self.wrong())
+        told = set(self._ours.outputs) - set(self._wrong())
         for finding in compared.findings(told, set()):
             self._found.append(finding)
             self._given_up |= set(finding.outputs)
@@ -156,7 +156,6 @@ class FormulaSearch:
         """Ids of our values that the reference has, and that can't be so by chance."""
         known = {id(v) for v in self._ours.inputs}
         marks, has = self._matcher.prints, self._matcher.has
-        orders = {marks.of(v).order for v in self._reference.values()}
         for value in self._ours.closed:
             if has(marks.of(value)) or not marks.of(value).telling:
                 known.add(id(value))
@@ -165,7 +164,7 @@ class FormulaSearch:
             for value in node.outputs:
                 mark = marks.of(value)
                 # Few different elements, as of a mask, are known by where they stand.
-                placed = mark.order in orders if value.array.size > 1 else settled
+                placed = self._matcher.placed(mark) if value.array.size > 1 else settled
                 if has(mark) and (mark.telling or placed):
                     known.add(id(value))
                 elif value.array.size <= 1 and id(value) not in self._data:
@@ -230,7 +229,7 @@ class FormulaSearch:
                 counterpart,
                 value.array,
                 target.array,
-                "low" if edit is None else "high",
+                "low" if edit is None else "high" if edit.general else "medium",
                 words,
                 other_places(node.where, [n.where for n in cone.nodes]),
                 known=frozenset(known),

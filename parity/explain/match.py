@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 from parity.explain.fingerprint import Fingerprint, fingerprint
 from parity.explain.graph import Graph, Node, Value
 
 
 class Fingerprints:
-    """Fingerprints of values, made when first asked for and shared by equal array objects."""
+    """Fingerprints of values, made when first asked for and shared by equal array objects.
+
+    Of their bits; a subclass makes them of something else.
+    """
 
     def __init__(self) -> None:
         self._made: dict[int, tuple[object, Fingerprint]] = {}
@@ -20,8 +23,15 @@ class Fingerprints:
         key = id(value.array)
         if key not in self._made:
             # The array is held, so that its id can't be taken by another.
-            self._made[key] = (value.array, fingerprint(value.array))
+            self._made[key] = (value.array, self.of_array(value.array))
         return self._made[key][1]
+
+    def of_array(self, array: Any) -> Fingerprint:
+        return fingerprint(array)
+
+    def found(self, array: Any) -> Fingerprint | None:
+        """Of an array that a value may have been given for; None where surely none was."""
+        return self.of_array(array)
 
 
 @dataclass
@@ -50,22 +60,16 @@ class Knowledge:
         return [v for v in node.inputs if id(v) in self.foreign and id(v) not in self.benign]
 
 
-class Marks(Protocol):
-    """Marks by which values are recognised: of their bits, or of their content."""
-
-    def of(self, value: Value) -> Fingerprint: ...
-
-
 class Matcher:
     """Recognises our values among the reference's.
 
     Args:
       reference: replayed on the same inputs.
-      marks: by bits, if none are given.
+      prints: of bits, if none are given.
     """
 
-    def __init__(self, reference: Graph, marks: Marks | None = None) -> None:
-        self.prints: Marks = marks or Fingerprints()
+    def __init__(self, reference: Graph, prints: Fingerprints | None = None) -> None:
+        self.prints = prints or Fingerprints()
         self.reference = reference
         self._contents: dict[tuple[int, int, int], list[Value]] = {}
         self._orders: dict[bytes, list[Value]] = {}
@@ -85,6 +89,10 @@ class Matcher:
     def has(self, mark: Fingerprint) -> bool:
         """The reference has a value of this content or order."""
         return mark.content in self._contents or mark.order in self._orders
+
+    def placed(self, mark: Fingerprint) -> bool:
+        """The reference has a value of these elements in this order, up to that of the axes."""
+        return mark.order in self._orders
 
     def known_to(self, ours: Graph) -> frozenset[int]:
         """Ids of the reference's values that ours has, too."""

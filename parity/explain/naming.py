@@ -10,7 +10,7 @@ import numpy as np
 from parity.explain.align import Counterpart
 from parity.explain.blame import blamed, constants, maker_of
 from parity.explain.edit import Edit
-from parity.explain.findings import Confidence, Finding, alternatives, named
+from parity.explain.findings import Finding, alternatives, named, other_places
 from parity.explain.graph import Graph, Node, Value
 from parity.explain.location import Location
 from parity.explain.match import Knowledge, Matcher
@@ -40,90 +40,97 @@ class Naming:
         self._data = data
 
     def finding(
-        self,
-        repair: Repair,
-        cone: Slice | None,
-        edit: Edit | None,
-        theirs: Slice,
+        self, repair: Repair, cone: Slice | None, edit: Edit | None, theirs: Slice
     ) -> Finding:
+        """The finding of a repair.
+
+        Args:
+          cone: what the repaired value was made by; None where it is known, and read wrongly.
+          edit: of an operation of the cone, that does the same as the repair.
+          theirs: what the reference makes its outputs by, of values that ours hasn't.
+        """
         node, value, array = repair.node, *repair.places[0]
         inner = [] if cone is None else [n for n in cone.nodes if n is not node]
-        confidence: Confidence = "high"
+        sure = repair.whole and (edit is None or edit.general)
         if edit is not None:
             node = edit.nodes[0]
-            where, words = node.where, f"{edit.words}, what follows agrees"
-            where = self._caller(node) or where
-        elif repair.kind == "too many":
-            where = self._caller(node) or node.where
-            words = f"without {node.operation}, what follows agrees"
-        elif repair.kind == "foreign":
-            where, words = node.where, f"our {value.name} is none of the reference's values"
-            words += f"; with {named(repair.reference)} in its place, what follows agrees"
-        elif repair.kind == "misplaced" and value.node is None:
-            held = "its elements" if not value.name else f"our {value.name}"
-            where, words = node.where, f"{held} holds the reference's elements in other places"
-        elif repair.kind == "misplaced":
-            maker = self._maker(value, repair)
-            where = node.where if maker is None else maker.where
-            words = "its elements are the reference's, in other places"
-        elif repair.kind == "left out":
-            maker = self._maker(value, repair)
-            made = repair.reference.node
-            at = "an operation" if made is None else f"{made.operation} at {made.where}"
-            if maker is None or _given(value):
-                where, words = node.where, f"before it the reference has {at}"
-            else:
-                where, words = maker.where, f"after it the reference has {at}"
+            where, words = self._caller(node) or node.where, f"{edit.words}, what follows agrees"
+        elif repair.kind in ("made", "together"):
+            sure = sure and not inner
+            where, words = self._made(repair, inner, cone, theirs)
         else:
-            role = repair.reference.node
-            knowledge = Knowledge(self._known, self._known, set(), set())
-            where, words = blamed(node, role, self._ours, self._matcher, knowledge)
-            if inner:
-                confidence = "medium"
-            if inner and not words:
-                where = self._before(inner, cone, value, theirs) or where
-        if not repair.whole or (edit is not None and not edit.general):
-            confidence = "medium"
-        counterpart = Counterpart(value, repair.reference, array, False, 1.0, True)
+            where, words = self._read(repair)
+        nearby = [*(n.where for n in inner[::-1]), *alternatives(node, where, self._ours)]
         finding = Finding(
             node,
             where,
-            counterpart,
+            Counterpart(value, repair.reference, array, False, 1.0, True),
             value.array,
             array,
-            confidence,
+            "high" if sure else "medium",
             words or "with the reference's value in its place, what follows agrees",
-            other_places(
-                where, [*(n.where for n in inner[::-1]), *alternatives(node, where, self._ours)]
-            ),
+            other_places(where, nearby),
+            known=frozenset(self._known),
+            reference_known=self._matcher.known_to(self._ours),
         )
-        finding.known = frozenset(self._known)
-        finding.reference_known = self._matcher.known_to(self._ours)
         role = repair.reference.node
         if repair.kind == "made" and role is not None and node is repair.node:
-            marks = self._matcher.prints
-            given = [
-                {marks.of(v).content for v in n.inputs if not v.constant} for n in (node, role)
-            ]
-            finding.role, finding.role_support = role, float(given[0] == given[1])
+            finding.role, finding.role_support = role, float(self._given(node) == self._given(role))
         return finding
 
+    def _made(
+        self, repair: Repair, inner: Sequence[Node], cone: Slice | None, theirs: Slice
+    ) -> tuple[Location, str]:
+        """Of a value that was made wrongly."""
+        knowledge = Knowledge(self._known, self._known, set(), set())
+        role = repair.reference.node
+        where, words = blamed(repair.node, role, self._ours, self._matcher, knowledge)
+        if words or cone is None or not inner:
+            return where, words
+        return self._before(inner, cone, repair.places[0][0], theirs) or where, words
+
+    def _read(self, repair: Repair) -> tuple[Location, str]:
+        """Of a value that is known, and not what should have been read."""
+        node, value = repair.node, repair.places[0][0]
+        if repair.kind == "too many":
+            words = f"without {node.operation}, what follows agrees"
+            return self._caller(node) or node.where, words
+        if repair.kind == "foreign":
+            what = f"our {value.name} is none of the reference's values"
+            return node.where, f"{what}; with {named(repair.reference)} in its place, it agrees"
+        if repair.kind == "misplaced" and value.node is None:
+            words = f"our {value.name} holds the reference's elements in other places"
+            return node.where, words
+        if repair.kind == "misplaced":
+            words = "its elements are the reference's, in other places"
+            return self._moved(value).where, words
+        made, theirs = maker_of(value, self._matcher), repair.reference.node
+        at = "more" if theirs is None else f"{theirs.operation} at {theirs.where}"
+        if made is None or _given(value):
+            return node.where, f"before it the reference has {at}"
+        return made.where, f"after it the reference has {at}"
+
+    def _given(self, node: Node) -> set[Any]:
+        """Contents of what an operation works on."""
+        return {self._matcher.prints.of(v).content for v in node.inputs if not v.constant}
+
     def _before(
-        self, inner: Sequence[Node], cone: Slice | None, value: Value, theirs: Slice
+        self, inner: Sequence[Node], cone: Slice, value: Value, theirs: Slice
     ) -> Location | None:
-        """Where to look where the value was made of others that the reference hasn't, either."""
-        made = {node.where.place for node in (*inner, *([value.node] if value.node else []))}
+        """Where to look where the value was made of others that the reference hasn't, either.
+
+        A helper that computes something else as a whole was perhaps the wrong one to call. A table
+        made of constants is suspected where the reference has tables of its own.
+        """
+        last = cone.nodes[-1].where
         readers = [n.where for n in self._ours.nodes if value in n.inputs]
-        whole = [*inner, value.node] if value.node is not None else list(inner)
-        left = all(
-            (r.file, r.function) != (whole[-1].where.file, whole[-1].where.function)
-            for r in readers
-        )
-        if left and (len(made) == 1 or not any(self._from_data(n) for n in inner)):
-            caller = _helper(whole)
+        leaves = all((r.file, r.function) != (last.file, last.function) for r in readers)
+        tables = [node for node in inner if not self._from_data(node)]
+        one_line = len({node.where.place for node in cone.nodes}) == 1
+        if leaves and (one_line or len(tables) == len(inner)):
+            caller = _helper(cone.nodes)
             if caller is not None:
                 return caller
-        tables = [node for node in inner if not self._from_data(node)]
         if tables and (len(tables) == len(inner) or self._has_tables(theirs)):
             return _helper(tables)
         return self._shared(cone, theirs)
@@ -141,14 +148,12 @@ class Naming:
     def _from_data(self, node: Node) -> bool:
         return any(id(v) in self._data for v in node.outputs)
 
-    def _shared(self, cone: Slice | None, theirs: Slice) -> Location | None:
+    def _shared(self, cone: Slice, theirs: Slice) -> Location | None:
         """Where something is made of what the reference makes something else of."""
-        if cone is None:
-            return None
-        marks = self._matcher.prints
 
         def read(node: Node) -> set[Any]:
-            return {marks.of(v).content for v in node.inputs if not v.constant and v.array.size > 1}
+            arrays = [v for v in node.inputs if not v.constant and v.array.size > 1]
+            return {self._matcher.prints.of(v).content for v in arrays}
 
         taken = set().union(*(read(node) for node in theirs.nodes))
         for node in cone.nodes[:-1]:
@@ -156,24 +161,23 @@ class Naming:
                 return node.where
         return None
 
-    def _maker(self, value: Value, repair: Repair) -> Node | None:
-        """The operation that made a known value, or that put its elements in other places."""
-        marks = self._matcher.prints
-        if repair.kind != "misplaced":
-            return maker_of(value, self._matcher)
-        orders = {marks.of(v).order for v in self._matcher.reference.values()}
-        frontier, seen = [value.node], 0
-        while frontier and seen < _BACK:
-            node, seen = frontier.pop(0), seen + 1
+    def _moved(self, value: Value) -> Node:
+        """The operation that put a value's elements in other places, as far as it can be told."""
+        assert value.node is not None
+        frontier: list[Node | None] = [value.node]
+        for _ in range(_BACK):
+            node = frontier.pop(0) if frontier else None
             if node is None:
                 continue
-            if _moves(node) and any(
-                not v.constant and (id(v) not in self._known or marks.of(v).order in orders)
-                for v in node.inputs
-            ):
+            if _moves(node) and any(self._stands(v) for v in node.inputs if not v.constant):
                 return node
             frontier += [v.node for v in node.inputs]
         return value.node
+
+    def _stands(self, value: Value) -> bool:
+        """As the reference's does; or the reference has no such value."""
+        placed = self._matcher.placed(self._matcher.prints.of(value))
+        return placed or id(value) not in self._known
 
     def _caller(self, node: Node) -> Any:
         """The caller of a helper that is right where others call it."""
@@ -213,9 +217,3 @@ def _given(value: Value) -> bool:
             return False
         value = value.node.inputs[0]
     return not value.constant
-
-
-def other_places(where: Any, places: Sequence[Any]) -> list[Any]:
-    """Each other place once."""
-    kept = {place.place: place for place in places if place.file and place.place != where.place}
-    return list(kept.values())[:4]

@@ -17,9 +17,15 @@ from parity.errors import RequestError
 from parity.explain.align import Aligner, Counterpart
 from parity.explain.blame import maker_of
 from parity.explain.figures import differing, mismatched, shape_of
-from parity.explain.findings import Confidence, Finding, alternatives, named, output_words
+from parity.explain.findings import (
+    Confidence,
+    Finding,
+    alternatives,
+    named,
+    other_places,
+    output_words,
+)
 from parity.explain.graph import Graph, Node, Value
-from parity.explain.location import Location
 from parity.explain.match import Knowledge, Matcher
 
 _SHOWN = 3
@@ -210,7 +216,7 @@ class OutputComparison:
         where = maker.where
         if returned and self._ours.end.file:
             where = self._ours.end
-        places = _without(where, [maker.where, *alternatives(node, where, self._ours)])
+        places = other_places(where, [maker.where, *alternatives(node, where, self._ours)])
         return Finding(
             node,
             where,
@@ -272,9 +278,3 @@ def _listed(nodes: Sequence[Node]) -> str:
     shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
     first, last = nodes[0].where, nodes[-1].where
     return f"{shown} at {first}" + (f" to {last}" if last.place != first.place else "")
-
-
-def _without(where: Location, places: Sequence[Location]) -> list[Location]:
-    """Each other place once."""
-    kept = {place.place: place for place in places if place.file and place.place != where.place}
-    return list(kept.values())[:4]

@@ -13,7 +13,7 @@ from typing import Any
 from parity.explain.attribution import Attribution, Choice, attribute
 from parity.explain.explanation import Cause, Explanation, grouped, in_float64
 from parity.explain.faithful import Faithfulness, faithfulness
-from parity.explain.findings import Finding
+from parity.explain.findings import Finding, Kind
 from parity.explain.graph import Graph
 from parity.explain.replay import replay
 from parity.explain.search import find
@@ -150,10 +150,10 @@ class _Region:
         held, _ = in_float64(own, theirs, self._arguments[0])
         if held is not None and not held.alike:
             return (None if held.same else held.findings), held.same
-        found = find(*self._replayed())
-        for finding in found if held is not None and not held.same else []:
-            finding.kind = "formula"
-        return found, held is not None and held.same
+        same = held is not None and held.same
+        kind: Kind = "rounding" if held is None or same else "formula"
+        own_graph, their_graph = self._replayed()
+        return find(own_graph, their_graph, kind), same
 
     def faithful(self) -> Faithfulness:
         """Of a fresh replay, since finding departures undoes them."""

@@ -29,10 +29,6 @@ class Repair:
     reference: Value
     whole: bool = False
 
-    @property
-    def value(self) -> Value:
-        return self.places[0][0]
-
 
 def applied(ours: Graph, part: Slice, repair: Repair) -> None:
     """Put the repair's arrays in place for good, of a known value for the slice alone."""

@@ -11,11 +11,10 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
-from parity.explain.arrangement import arrangements, once
-from parity.explain.content import Contents, close, numbers
+from parity.explain.arrangement import arrangements
+from parity.explain.content import close, numbers
 from parity.explain.graph import Graph, Node, Value
+from parity.explain.guesses import Guesses
 from parity.explain.match import Matcher
 from parity.explain.repair import Repair
 from parity.explain.slices import Slice, called_again
@@ -42,7 +41,6 @@ class Repairs:
         self,
         ours: Graph,
         matcher: Matcher,
-        contents: Contents,
         part: Slice,
         theirs: Slice,
         known: set[int],
@@ -50,7 +48,6 @@ class Repairs:
     ) -> None:
         self._ours = ours
         self._matcher = matcher
-        self._contents = contents
         self._part = part
         self._known = known
         self._data = data
@@ -60,12 +57,9 @@ class Repairs:
             if name in matcher.reference.outputs
         }
         made = [v for node in theirs.nodes for v in node.outputs if id(v) in theirs.members]
-        self._strangers = made
+        self._guesses = Guesses(ours, matcher, made, known)
         # What is known anyway says nothing: 0.5 x erfc(u) is x for a u far below 0.
         self._missing = {matcher.prints.of(v).content for v in made}
-        self._orders = {matcher.prints.of(v).order for v in matcher.reference.values()}
-        self._descent: dict[int, set[int]] = {}
-        self._sizes: dict[int, tuple[Any, int]] = {}
 
     def first(self) -> Repair | None:
         """In execution order; of one operation before several together."""
@@ -112,7 +106,7 @@ class Repairs:
     def _made(self, node: Node) -> Iterator[Repair]:
         value = node.outputs[0]
         again = self._again(value)
-        for stranger in self._guesses(node)[:_GUESSES]:
+        for stranger in self._guesses.made_for(node)[:_GUESSES]:
             for array in arrangements(stranger.array, value.array):
                 places = ((value, array), *((other, array) for other in again))
                 yield Repair("made", node, places, stranger)
@@ -151,7 +145,7 @@ class Repairs:
         for given in node.inputs:
             if given.constant or id(given) not in self._known or given.array.size < 2:
                 continue
-            if strange and given.node is not None and marks.of(given).order in self._orders:
+            if strange and given.node is not None and self._matcher.placed(marks.of(given)):
                 continue
             found = [
                 (twin, array)
@@ -184,23 +178,9 @@ class Repairs:
         for given in node.inputs:
             if given.constant or id(given) not in self._known or given.array.size < 2:
                 continue
-            after, size = self._after(given), self._once(given)
-            able = [v for v in self._strangers if id(v) in after and self._once(v) == size]
-            for stranger in able[:_GUESSES]:
-                if (stranger.array.dtype == bool) != (given.array.dtype == bool):
-                    continue
+            for stranger in self._guesses.made_of(given)[:_GUESSES]:
                 for array in arrangements(stranger.array, given.array):
                     yield Repair("left out", node, ((given, array),), stranger)
-
-    def _after(self, given: Value) -> set[int]:
-        """Ids of the reference's values that its twins of ours have a part in."""
-        if id(given) not in self._descent:
-            reached = {id(v) for v in self._matcher.twins(given)}
-            for node in self._matcher.reference.nodes:
-                if any(id(v) in reached for v in node.inputs):
-                    reached |= {id(v) for v in node.outputs}
-            self._descent[id(given)] = reached
-        return self._descent[id(given)]
 
     def _together(self, group: Sequence[Node]) -> Iterator[Repair]:
         """A helper that is called twice is repaired in both calls at once."""
@@ -212,7 +192,7 @@ class Repairs:
             choices.append(
                 [
                     (value, stranger, array)
-                    for stranger in self._guesses(node)[: _GUESSES // 2]
+                    for stranger in self._guesses.made_for(node)[: _GUESSES // 2]
                     for array in arrangements(stranger.array, value.array)[:2]
                 ]
             )
@@ -220,47 +200,6 @@ class Repairs:
             if len({id(stranger) for _, stranger, _ in chosen}) == len(chosen):
                 places = tuple((value, array) for value, _, array in chosen)
                 yield Repair("together", group[0], places, chosen[0][1])
-
-    def _guesses(self, node: Node) -> list[Value]:
-        """The reference's values that ours hasn't, those most like the operation's first."""
-        value = node.outputs[0]
-        size = value.array.size
-        inputs = {self._matcher.prints.of(v).content for v in node.inputs if not v.constant}
-        anchor = self._anchor(node)
-        ranked = []
-        for stranger in self._strangers:
-            made, other = stranger.node, stranger.array.size
-            if made is None or (other != size and self._once(stranger) != self._once(value)):
-                continue
-            if (stranger.array.dtype == bool) != (value.array.dtype == bool):
-                continue
-            theirs = {self._matcher.prints.of(v).content for v in made.inputs if not v.constant}
-            shared = len(inputs & theirs) / max(len(inputs), 1)
-            key = (
-                other != size,
-                -(shared if made.operation == node.operation else shared / 2),
-                made.operation != node.operation,
-                abs(made.index - anchor),
-            )
-            ranked.append((key, stranger))
-        return [stranger for _, stranger in sorted(ranked, key=lambda item: item[0])]
-
-    def _once(self, value: Value) -> int:
-        """How many elements are left where none is repeated along an axis."""
-        key = id(value.array)
-        if key not in self._sizes:
-            self._sizes[key] = (value.array, once(np.asarray(value.array)).size)
-        return self._sizes[key][1]
-
-    def _anchor(self, node: Node) -> int:
-        """Where in the reference's order one would expect the operation."""
-        for before in reversed(self._ours.nodes[: node.index]):
-            value = before.outputs[0]
-            if id(value) in self._known and self._matcher.prints.of(value).telling:
-                makers = [v.node for v in self._matcher.twins(value) if v.node is not None]
-                if makers:
-                    return makers[0].index
-        return 0
 
     def _reach(self, fresh: dict[int, Any]) -> int:
         """With these arrays in place, how many of the values that follow are known.
@@ -290,7 +229,7 @@ class Repairs:
                 if target is not None and close(numbers(array), numbers(target.array)):
                     return _ALL
                 if joined and number < _AHEAD:
-                    mark = self._contents.found(array)
+                    mark = self._matcher.prints.found(array)
                     reach += mark is not None and mark.telling and mark.content in self._missing
         return reach
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from parity.explain.align import Aligner, Counterpart
 from parity.explain.blame import blamed
-from parity.explain.findings import Finding, finding_of
+from parity.explain.findings import Finding, Kind, finding_of
 from parity.explain.graph import Graph, Node, Value
 from parity.explain.match import Knowledge, Matcher, origins
 from parity.explain.outputs import OutputComparison
@@ -18,15 +18,19 @@ from parity.explain.placement import misplaced, misplaced_output
 _ROUNDS = 40
 
 
-def find(ours: Graph, reference: Graph) -> list[Finding]:
-    """Departures of ours in execution order. Values of `ours` are replaced on the way."""
+def find(ours: Graph, reference: Graph, kind: Kind = "rounding") -> list[Finding]:
+    """Departures of ours in execution order. Values of `ours` are replaced on the way.
+
+    Args:
+      kind: what they are, which bits alone don't tell.
+    """
     search = _Search(ours, Matcher(reference))
     search.outputs()
     while search.step():
         pass
     search.outputs()
     for finding in search.found:
-        finding.leads_to = ours.first_output(finding.node)
+        finding.kind, finding.leads_to = kind, ours.first_output(finding.node)
     # What no output depends on is no cause, but it says what one could have used instead.
     needed = [f for f in search.found if f.leads_to is not None or f.outputs]
     return sorted(needed, key=lambda finding: finding.node.index)

@@ -10,11 +10,11 @@ from parity.explain.graph import Graph, Value
 from parity.explain.slices import from_data
 
 
-def take_rounded(ours: Graph, reference: Graph, data: set[int]) -> None:
+def take_rounded(ours: Graph, reference: Graph) -> None:
     """Take the reference's tables where ours differ by a rounding of float32, lest it spread."""
-    theirs = _tables(reference, from_data(reference))
+    theirs = _tables(reference)
     ordered = [np.sort(numbers(v.array), axis=None) for v in theirs]
-    for value in _tables(ours, data):
+    for value in _tables(ours):
         flat = numbers(value.array).reshape(-1)
         places = np.argsort(flat, kind="stable")
         own = flat[places]
@@ -28,8 +28,9 @@ def take_rounded(ours: Graph, reference: Graph, data: set[int]) -> None:
                 break
 
 
-def _tables(graph: Graph, data: set[int]) -> list[Value]:
+def _tables(graph: Graph) -> list[Value]:
     """Floats that are made of constants, or closed over."""
+    data = from_data(graph)
     made = [v for n in graph.nodes for v in n.outputs if id(v) not in data]
     return [
         v
