@@ -78,13 +78,13 @@ def _where_chosen(
     frame: Location | None = node.where
     while frame is not None:
         at = frame
-        if _in_scope(at, given, ours) and any(_in_scope(at, v, ours) for v in others):
+        if in_scope(at, given, ours) and any(in_scope(at, v, ours) for v in others):
             return frame
         frame = frame.caller
     return None
 
 
-def _in_scope(frame: Location, value: Value, ours: Graph) -> bool:
+def in_scope(frame: Location, value: Value, ours: Graph) -> bool:
     """Made in this call of the frame's function, or read in it, as its arguments are."""
     if value.node is not None and _made_within(frame, value.node.where):
         return True
@@ -120,8 +120,10 @@ def _wrong_operands(
         first, second = makers
         alike = first and second and first.operation == second.operation
         if alike and first and second and depth < _DEPTH:
+            alone = all(sum(not v.constant for v in n.inputs) == 1 for n in (first, second))
             shared = {content(v) for v in first.inputs} & {content(v) for v in second.inputs}
-            deeper = list(_wrong_operands(first, second, matcher, depth + 1)) if shared else []
+            if shared or alone:
+                deeper = list(_wrong_operands(first, second, matcher, depth + 1))
         yield from deeper or [(ours, theirs)]
 
 

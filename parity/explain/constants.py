@@ -9,17 +9,15 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from parity.explain.content import close, numbers
-from parity.explain.edit import Edit, Run, edited
+from parity.explain.content import close
+from parity.explain.edit import Edit, Run
 from parity.explain.graph import Node, Value
-from parity.explain.slices import Slice
+from parity.explain.trial import Trial
 
 _MOST_STEPS = 40
 
 
-def solved_constants(
-    cone: Slice, value: Value, expected: np.ndarray, nodes: Sequence[Node]
-) -> Iterator[Edit]:
+def solved_constants(trial: Trial, nodes: Sequence[Node]) -> Iterator[Edit]:
     """One number of an operation, solved for by the secant method on the whole array."""
     for place, given in enumerate(nodes[0].inputs):
         array = given.array
@@ -32,10 +30,9 @@ def solved_constants(
             def changed(n: Node) -> Run:
                 return lambda *x: n.run(*x[:i], np.full_like(like, number), *x[i + 1 :])
 
-            array = edited(cone.nodes, value, nodes, changed)
-            return None if array is None else numbers(array)
+            return trial.array(Edit(tuple(nodes), "", changed))
 
-        number = _solved(at, start, expected)
+        number = _solved(at, start, trial.expected)
         if number is not None:
             words = f"with {_short(number)} for {_short(start)}"
 
@@ -108,8 +105,39 @@ def _short(number: float) -> str:
     return f"{number:.6g}"
 
 
+def is_neat(edit: Edit, scalars: Sequence[float]) -> bool:
+    """A number that one may have written, or that the reference uses.
+
+    One that is neither makes up for something else that is wrong.
+    """
+    assert edit.constant is not None
+    number, start = edit.constant
+    if any(_digits(form(number)) <= _NEAT for form in _FORMS if number):
+        return True
+    wanted = [form(scalar) for scalar in scalars if scalar for form in _FORMS[:2]]
+    return any(
+        math.isclose(abs(made), abs(w), rel_tol=1e-7)
+        for w in wanted
+        for made in (number, number / start if start else number)
+    )
+
+
+# A number is often its reciprocal, or the root of one: 8 ** -0.5.
+_FORMS: tuple[Callable[[float], float], ...] = (
+    lambda x: x,
+    lambda x: 1 / x,
+    lambda x: x * x,
+    lambda x: 1 / (x * x),
+)
+_NEAT = 4
+
+
 def roughness(edit: Edit) -> int:
     """How many digits the new number takes: people write round ones."""
     assert edit.constant is not None
-    mantissa, _ = f"{edit.constant[0]:.5e}".split("e")
+    return _digits(edit.constant[0])
+
+
+def _digits(number: float) -> int:
+    mantissa, _ = f"{number:.6e}".split("e")
     return len(mantissa.strip("-0.").replace(".", ""))

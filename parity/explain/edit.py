@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from parity.explain.graph import Node, Value
+from parity.explain.location import Location
 
 Run = Callable[..., Sequence[Any]]
 # What is run instead at an operation; None where an edit has no meaning there.
@@ -25,6 +26,9 @@ class Edit:
       made: what is run instead at an operation; None where that has no meaning.
       constant: the number that it takes, and the one that was there.
       general: it can be made wherever the same text is run.
+      taken: a value that it takes into an operation that hadn't it; None where it takes none.
+      frame: the statement below which it is made; that of the first operation if None.
+      through: operations that have to be run again, besides those that made a value wrong.
     """
 
     nodes: tuple[Node, ...]
@@ -32,6 +36,9 @@ class Edit:
     made: Change
     constant: tuple[float, float] | None = None
     general: bool = True
+    taken: Value | None = None
+    frame: Location | None = None
+    through: tuple[Node, ...] = ()
 
 
 def edited(nodes: Sequence[Node], value: Value, chosen: Sequence[Node], made: Change) -> Any | None:

@@ -6,19 +6,23 @@ fault, and what is wrong with it.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from parity.explain.constants import roughness, solved_constants
-from parity.explain.content import close, numbers
-from parity.explain.edit import Change, Edit, Run, edited
-from parity.explain.graph import Node, Value
-from parity.explain.slices import Slice
+from parity.explain.constants import is_neat, roughness, solved_constants
+from parity.explain.edit import Change, Edit, Run
+from parity.explain.exchanges import exchanges
+from parity.explain.graph import Node
+from parity.explain.insertions import insertions
+from parity.explain.operands import Operands
+from parity.explain.trial import Trial
 from parity.program.host import on_host
 
 # An operation -> those that are easily written in its place.
@@ -61,43 +65,53 @@ _ALONG: list[tuple[str, Callable[..., Any]]] = [
 ]
 _AXES = frozenset(("reduce_sum", "reduce_max", "reduce_min", "argmax", "argmin"))
 _ONE_AXIS = frozenset(("cumsum", "cumprod", "cummax", "cumlogsumexp"))
-_MOST_OPERANDS = 12
-_LARGEST = 1 << 18
 
 
-def repairing(cone: Slice, value: Value, wanted: Any, others: Sequence[Value] = ()) -> Edit | None:
-    """The edit of one operation of the cone after which the value is the wanted array.
+def repairing(trial: Trial, operands: Operands) -> Edit | None:
+    """The edit of the trial's operations after which its value is the wanted array.
 
     Args:
-      others: values that may be an operand in place of the one given.
+      operands: what may be read in place of a value of ours, or combined with it.
     """
-    expected = numbers(wanted)
-    if expected.size > _LARGEST:
-        return None
-
-    def settles(nodes: Sequence[Node], made: Change) -> bool:
-        array = edited(cone.nodes, value, nodes, made)
-        return array is not None and array.shape == wanted.shape and close(numbers(array), expected)
-
-    groups = _groups(cone.nodes)
+    groups = _groups(trial.cone.nodes)
     # Without an operation on a number it may be nearly right: 1e-12 for no epsilon.
     plain = [g for g in groups if not any(v.array.size == 1 for v in g[0].inputs)]
+    first = itertools.chain(
+        _changed(groups, lambda nodes: [*_edits(nodes[0]), *(_bypassed(nodes, plain))]),
+        exchanges(trial.cone, operands),
+    )
+    found = next(filter(trial.settles, first), None)
+    if found is not None:
+        return found
+    solved = [edit for nodes in groups for edit in solved_constants(trial, nodes)]
+    neat = [edit for edit in solved if is_neat(edit, operands.scalars)]
+    if neat:
+        return min(neat, key=roughness)
+    last = itertools.chain(
+        _changed(groups, lambda nodes: _without(nodes[0])),
+        insertions(trial.cone, groups, operands),
+    )
+    found = next(filter(trial.settles, last), None)
+    if found is not None:
+        return found
+    # A number that nobody would write makes up for something else.
+    rough = min(solved, key=roughness, default=None)
+    return rough and dataclasses.replace(rough, general=False)
+
+
+def _changed(
+    groups: Sequence[Sequence[Node]],
+    changes: Callable[[Sequence[Node]], Iterable[tuple[str, Change]]],
+) -> Iterator[Edit]:
+    """Changes of all operations of one text, the last in the program first."""
     for nodes in reversed(groups):
-        for words, made in (*_edits(nodes[0]), *(_without(nodes[0]) if nodes in plain else ())):
-            if settles(nodes, made):
-                return Edit(tuple(nodes), words, made)
-    for nodes in reversed(groups):
-        for words, made in _operands(nodes[0], others):
-            if settles(nodes, made):
-                return Edit(tuple(nodes), words, made, general=False)
-    solved = [edit for nodes in groups for edit in solved_constants(cone, value, expected, nodes)]
-    if solved:
-        return min(solved, key=roughness)
-    for nodes in reversed(groups):
-        for words, made in _without(nodes[0]):
-            if settles(nodes, made):
-                return Edit(tuple(nodes), words, made)
-    return None
+        yield from (Edit(tuple(nodes), words, made) for words, made in changes(nodes))
+
+
+def _bypassed(
+    nodes: Sequence[Node], among: Sequence[Sequence[Node]]
+) -> Iterator[tuple[str, Change]]:
+    return _without(nodes[0]) if nodes in among else iter(())
 
 
 def _without(node: Node) -> Iterator[tuple[str, Change]]:
@@ -220,28 +234,3 @@ def _along(node: Node, axes: tuple[int, ...]) -> Run | None:
     if node.operation in _AXES:
         return on_host(node.operation, {**node.parameters, "axes": axes})
     return lambda x: [getattr(lax, node.operation)(x, axis=axes[0])]
-
-
-def _operands(node: Node, others: Sequence[Value]) -> Iterator[tuple[str, Change]]:
-    """Another value of the same shape in place of an operand."""
-    for place, given in enumerate(node.inputs):
-        alike = [
-            v
-            for v in others
-            if v is not given
-            and v.array.shape == given.array.shape
-            and v.array.dtype == given.array.dtype
-            and (v.node is None or v.node.index < node.index)
-        ]
-        for other in alike[:_MOST_OPERANDS]:
-
-            def made(n: Node, i: int = place, o: Value = other) -> Run:
-                return lambda *x: n.run(*x[:i], o.array, *x[i + 1 :])
-
-            yield f"with {_worded(other)} for {_worded(given)}", made
-
-
-def _worded(value: Value) -> str:
-    if value.node is None:
-        return value.name or "a constant"
-    return f"the {value.node.operation} at line {value.node.where.line}"

@@ -57,7 +57,8 @@ class Explanation:
         there is a cause or a note.
       same_formula: the outputs have the same dtypes and agree to many digits in float64, so that
         what is left is rounding; None where they couldn't be evaluated in float64.
-      faithful: whether the replay is what compiled programs compute.
+      faithful: whether the replay is what compiled programs compute; asked where the formulas are
+        the same.
       notes: what was seen and has no cause.
     """
 
@@ -135,8 +136,12 @@ def _by_bits(
       kind: of departures; None where neither was written after the other, so that none is named.
     """
     own, theirs = replay(ours, inputs, "ours"), replay(reference, inputs, "the reference")
-    faithful = faithfulness(ours, reference, inputs, own, theirs)
     differ = apart(own, theirs)  # before the search, which undoes what it finds
+    if kind == "formula":
+        # Neither the compiler nor another way of compiling has a part in it.
+        found = find(own, theirs, kind)
+        return Explanation(grouped(found), False, notes=_unexplained(differ, found, own))
+    faithful = faithfulness(ours, reference, inputs, own, theirs)
     found = [] if kind is None else find(own, theirs, kind)
     explanation = Explanation(grouped(found), not differ and not faithful.apart, faithful=faithful)
     explanation.notes += _unexplained(differ, found, own)

@@ -11,6 +11,7 @@ for.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,25 +19,31 @@ from typing import Any
 import jax
 import numpy as np
 
-from parity.explain.align import Counterpart
 from parity.explain.alike import alike, few
 from parity.explain.blame import constants
 from parity.explain.content import ROUNDED, Contents, close, numbers
 from parity.explain.edit import Edit
 from parity.explain.edits import repairing
-from parity.explain.findings import Finding, other_places
+from parity.explain.findings import Finding
 from parity.explain.graph import Graph, Node, Value
+from parity.explain.location import Location
 from parity.explain.match import Knowledge, Matcher
 from parity.explain.naming import Naming
+from parity.explain.operands import Operands
 from parity.explain.outputs import OutputComparison
-from parity.explain.repair import Repair, applied
+from parity.explain.proofs import Proof, State, best_proof
+from parity.explain.provenance import made_at
+from parity.explain.repair import applied
 from parity.explain.repairs import Repairs
 from parity.explain.replay import replay
-from parity.explain.slices import Slice, from_data, slice_of
+from parity.explain.slices import from_data, slice_of
 from parity.explain.tables import take_rounded
+from parity.explain.trial import Budget, Trial
 from parity.program.jaxprs import Widening
 
 _ROUNDS = 12
+# How many operations all trials of edits may run again.
+_MOST_RUNS = 400_000
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,8 @@ def formulas(
         same, written_after = not wrong_outputs(*graphs), alike(*graphs)
         if same or written_after:
             return Formulas(same, [], written_after, few(*graphs))
-        return Formulas(False, FormulaSearch(*graphs).findings(), False)
+        search = FormulaSearch(*graphs, functools.partial(made_at, ours, given))
+        return Formulas(False, search.findings(), False)
 
 
 def wrong_outputs(ours: Graph, reference: Graph) -> dict[str, Value]:
@@ -97,22 +105,31 @@ class FormulaSearch:
     Args:
       ours, reference: replayed in float64, without what no output depends on; to be searched with
         x64 enabled.
+      made_at: the statement that made an array which ours closes over, where that is known.
     """
 
-    def __init__(self, ours: Graph, reference: Graph) -> None:
+    def __init__(
+        self, ours: Graph, reference: Graph, made_at: Callable[[Any], Location | None]
+    ) -> None:
+        self._made_at = made_at
         self._ours = ours
         self._reference = reference
         self._matcher = Matcher(reference, Contents())
         self._data = from_data(ours)
         self._given_up: set[str] = set()
+        # A value of the reference's stands in for one of ours, and no edit makes it.
+        self._substituted = False
         self._found: list[Finding] = []
+        self._budget = Budget(float(_MOST_RUNS))
 
     def findings(self) -> list[Finding]:
         for _ in range(_ROUNDS):
             if not self._step():
                 break
+        proved = not (self._substituted or wrong_outputs(self._ours, self._reference))
         for finding in self._found:
             finding.kind, finding.wide = "formula", True
+            finding.confidence = "high" if proved else finding.confidence
             finding.leads_to = self._ours.first_output(finding.node)
         return sorted(self._found, key=lambda finding: finding.node.index)
 
@@ -136,12 +153,45 @@ class FormulaSearch:
             [self._reference.outputs[name] for name in wrong],
             lambda v: v.constant or self._matcher.prints.of(v).content in contents,
         )
-        repair = Repairs(self._ours, self._matcher, part, theirs, known, self._data).first()
-        if repair is not None:
-            self._settle(repair, part, theirs, known)
-        else:
-            self._last(wrong, part, known)
+        state = State(
+            known,
+            part,
+            theirs,
+            Operands(self._ours, self._matcher, known, theirs, self._data),
+            Naming(self._ours, self._matcher, known, self._data, self._made_at),
+        )
+        repairs = Repairs(self._ours, self._matcher, part, theirs, known, self._data)
+        best = best_proof(repairs, state, self._budget)
+        if best is None or best.doubt:
+            name, value = next(iter(wrong.items()))
+            cone, target = part.cone(value), self._reference.outputs[name]
+            edit = repairing(Trial(cone, value, target.array, self._budget), state.operands)
+            if edit is not None or best is None:
+                self._last(name, state.naming.output(value, target, cone, edit), edit)
+                return True
+        self._settle(best, state)
         return True
+
+    def _settle(self, proof: Proof, state: State) -> None:
+        edit = proof.edit
+        finding = state.naming.finding(proof.repair, proof.cone, edit, state.theirs)
+        self._found.append(finding)
+        if edit is not None and edit.taken is not None:
+            self._ours.edit(edit.nodes, edit.made)
+        else:
+            self._substituted |= edit is None
+            applied(self._ours, state.part, proof.repair)
+        if edit is not None and not edit.through and (edit.general or edit.taken is not None):
+            self._everywhere(edit, state.known)
+
+    def _last(self, name: str, finding: Finding | None, edit: Edit | None) -> None:
+        """No value can be put right on the way to the output: an edit may show the place."""
+        if finding is not None:
+            self._found.append(finding)
+        if edit is None:
+            self._given_up.add(name)
+        else:
+            self._ours.edit(edit.nodes, edit.made)
 
     def _outputs(self, known: set[int]) -> None:
         """What is right on the way to an output, and wrong as the output."""
@@ -171,18 +221,6 @@ class FormulaSearch:
                     known.add(id(value))  # a number made of numbers: what uses it is judged
         return known
 
-    def _settle(self, repair: Repair, part: Slice, theirs: Slice, known: set[int]) -> None:
-        value, array = repair.places[0]
-        cone = part.cone(value) if id(value) in part.members else None
-        edit: Edit | None = None
-        if cone is not None and repair.kind in ("made", "together"):
-            edit = repairing(cone, value, array, self._others(part, known))
-        naming = Naming(self._ours, self._matcher, known, self._data)
-        self._found.append(naming.finding(repair, cone, edit, theirs))
-        applied(self._ours, part, repair)
-        if edit is not None and edit.general:
-            self._everywhere(edit, known)
-
     def _everywhere(self, edit: Edit, known: set[int]) -> None:
         """What one text does wrong it does wrong wherever it runs, but for what is right there."""
         first = edit.nodes[0]
@@ -192,70 +230,28 @@ class FormulaSearch:
             text = (node.where.place, node.operation, constants(node))
             if text == (first.where.place, first.operation, constants(first)):
                 run = edit.made(dataclasses.replace(node))
-                if run is not None and _fits(node, run):
+                if run is not None and self._belongs(node, run, edit):
                     node.run = run
                     self._ours.run_again(node)
 
-    def _others(self, part: Slice, known: set[int]) -> list[Value]:
-        entering = part.entering()
-        given = [v for v in self._ours.given() if v not in entering]
-        made = [v for n in self._ours.nodes for v in n.outputs if id(v) in known]
-        return [*(v for v in entering if not v.constant), *given, *made]
-
-    def _last(self, wrong: dict[str, Value], part: Slice, known: set[int]) -> None:
-        """No value can be put right on the way to the outputs: an edit may show the place."""
-        name, value = next(iter(wrong.items()))
-        self._given_up.add(name)
-        target = self._reference.outputs[name]
-        cone = part.cone(value)
-        edit = repairing(cone, value, target.array, self._others(cone, known))
-        counterpart = Counterpart(value, target, target.array, False, 0.0, False, output=True)
-        node: Node | None
-        if edit is not None:
-            node, words = edit.nodes[0], f"{edit.words}, our output agrees"
-        else:
-            ends = [None, *cone.nodes]
-            node = _origin(cone, known, self._data) or ends[-1]
-            words = "its inputs are the reference's, and nothing after it is"
-        if node is None:
-            return
-        foreign = [v for v in node.inputs if v.closed and id(v) not in known]
-        if edit is None and foreign:
-            words = f"our {foreign[0].name} is none of the reference's values"
-        self._found.append(
-            Finding(
-                node,
-                node.where,
-                counterpart,
-                value.array,
-                target.array,
-                "low" if edit is None else "high" if edit.general else "medium",
-                words,
-                other_places(node.where, [n.where for n in cone.nodes]),
-                known=frozenset(known),
-                reference_known=self._matcher.known_to(self._ours),
-            )
-        )
+    def _belongs(self, node: Node, run: Callable[..., Sequence[Any]], edit: Edit) -> bool:
+        """It gives arrays of its shapes; where it takes a value, ones that the reference has."""
+        arrays = _made(node, run)
+        if arrays is None:
+            return False
+        mark = None if edit.taken is None else self._matcher.prints.found(arrays[0])
+        return edit.taken is None or (mark is not None and self._matcher.has(mark))
 
 
-def _fits(node: Node, run: Callable[..., Sequence[Any]]) -> bool:
-    """What is run instead gives arrays of the same shapes."""
+def _made(node: Node, run: Callable[..., Sequence[Any]]) -> Sequence[Any] | None:
+    """What it gives on the node's inputs; None unless that has the shapes of the node's outputs."""
     try:
         arrays = run(*(v.array for v in node.inputs))
     except Exception:  # an edit may have no meaning on these shapes; libraries say so in many ways
-        return False
-    return [np.shape(a) for a in arrays] == [v.array.shape for v in node.outputs]
+        return None
+    same = [np.shape(a) for a in arrays] == [v.array.shape for v in node.outputs]
+    return arrays if same else None
 
 
 def _equal(ours: Any, reference: Any) -> bool:
     return close(numbers(ours), numbers(reference), ROUNDED)
-
-
-def _origin(cone: Slice, known: set[int], data: set[int]) -> Node | None:
-    """The first operation on data whose inputs are known."""
-    for node in cone.nodes:
-        inputs = [v for v in node.inputs if not v.constant]
-        settled = all(id(v) in known or id(v) not in data or v.closed for v in inputs)
-        if settled and any(id(v) in data for v in inputs):
-            return node
-    return None

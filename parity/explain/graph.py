@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,6 +114,13 @@ class Graph:
         """Run an operation again, and what depends on it."""
         for output, array in zip(node.outputs, self._made(node), strict=True):
             self.substitute(output, array)
+
+    def edit(self, nodes: Sequence[Node], made: Callable[[Node], Any]) -> None:
+        """Run something else at these operations from now on, and what depends on them again."""
+        for node in nodes:
+            node.run = made(copy.copy(node)) or node.run
+        for node in nodes:
+            self.run_again(node)
 
     def _made(self, node: Node) -> Sequence[Any]:
         return node.run(*(v.array for v in node.inputs))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from parity.explain.align import Counterpart
-from parity.explain.blame import blamed, constants, maker_of
+from parity.explain.blame import blamed, maker_of
 from parity.explain.edit import Edit
 from parity.explain.findings import Finding, alternatives, named, other_places
 from parity.explain.graph import Graph, Node, Value
@@ -16,13 +17,18 @@ from parity.explain.location import Location
 from parity.explain.match import Knowledge, Matcher
 from parity.explain.repair import Repair
 from parity.explain.slices import Slice, from_data
+from parity.explain.statements import MOVING, PARTS, Statements
 
-# How many operations a misplaced value is followed back, and those that move elements.
-_BACK = 24
-_MOVING = frozenset(
-    ("reshape", "tile", "concatenate", "rev", "gather", "slice", "dynamic_slice", "scatter")
-)
-_PARTS = frozenset((*_MOVING, "row", "squeeze", "broadcast_in_dim", "transpose", "split"))
+# How many operations a misplaced value is followed back.
+_BACK = 80
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """An array that the reference hasn't: where it was made, and what is said of it."""
+
+    where: Location
+    words: str
 
 
 class Naming:
@@ -31,13 +37,23 @@ class Naming:
     Args:
       known: ids of our values that the reference has.
       data: ids of our values that depend on what the function is given.
+      made_at: the statement that made an array which ours closes over, where that is known.
     """
 
-    def __init__(self, ours: Graph, matcher: Matcher, known: set[int], data: set[int]) -> None:
+    def __init__(
+        self,
+        ours: Graph,
+        matcher: Matcher,
+        known: set[int],
+        data: set[int],
+        made_at: Callable[[Any], Location | None],
+    ) -> None:
         self._ours = ours
         self._matcher = matcher
         self._known = known
         self._data = data
+        self._statements = Statements(ours, matcher, known)
+        self._made_at = made_at
 
     def finding(
         self, repair: Repair, cone: Slice | None, edit: Edit | None, theirs: Slice
@@ -54,7 +70,10 @@ class Naming:
         sure = repair.whole and (edit is None or edit.general)
         if edit is not None:
             node = edit.nodes[0]
-            where, words = self._caller(node) or node.where, f"{edit.words}, what follows agrees"
+            where, words = (
+                self._statements.place(edit, repair.whole),
+                f"{edit.words}, what follows agrees",
+            )
         elif repair.kind in ("made", "together"):
             sure = sure and not inner
             where, words = self._made(repair, inner, cone, theirs)
@@ -84,20 +103,79 @@ class Naming:
         """Of a value that was made wrongly."""
         knowledge = Knowledge(self._known, self._known, set(), set())
         role = repair.reference.node
+        foreign = self.foreign([] if cone is None else cone.entering())
+        if foreign is not None:
+            return foreign.where, foreign.words
         where, words = blamed(repair.node, role, self._ours, self._matcher, knowledge)
         if words or cone is None or not inner:
             return where, words
         return self._before(inner, cone, repair.places[0][0], theirs) or where, words
+
+    def output(self, value: Value, target: Value, cone: Slice, edit: Edit | None) -> Finding | None:
+        """The finding of an output that nothing on the way to it can be put right for.
+
+        Args:
+          target: the reference's output.
+          edit: after which the output is the reference's; None where none was found.
+        """
+        if edit is not None:
+            node, words = edit.nodes[0], f"{edit.words}, our output agrees"
+            where = self._statements.place(edit, whole=True)
+        else:
+            ends = [*cone.nodes[-1:], *filter(None, [self._origin(cone)])]
+            if not ends:
+                return None
+            node, words = ends[-1], "its inputs are the reference's, and nothing after it is"
+            foreign = self.foreign(cone.entering())
+            where = node.where if foreign is None else foreign.where
+            words = words if foreign is None else foreign.words
+        return Finding(
+            node,
+            where,
+            Counterpart(value, target, target.array, False, 0.0, False, output=True),
+            value.array,
+            target.array,
+            "low" if edit is None else "high" if edit.general else "medium",
+            words,
+            other_places(where, [n.where for n in cone.nodes]),
+            known=frozenset(self._known),
+            reference_known=self._matcher.known_to(self._ours),
+        )
+
+    def _origin(self, cone: Slice) -> Node | None:
+        """The first operation on data whose inputs are known."""
+        for node in cone.nodes:
+            inputs = [v for v in node.inputs if not v.constant]
+            known = [id(v) in self._known or id(v) not in self._data or v.closed for v in inputs]
+            if all(known) and any(id(v) in self._data for v in inputs):
+                return node
+        return None
+
+    def foreign(self, values: Sequence[Value]) -> Foreign | None:
+        """The array among these that ours closes over and the reference hasn't.
+
+        None where there is none, or where several were made at several statements.
+        """
+        found = [v for v in values if v.closed and v.array.size > 1 and id(v) not in self._known]
+        places = [self._made_at(v.array) for v in found]
+        if not places or places[0] is None:
+            return None
+        if any(at is None or at.place != places[0].place for at in places):
+            return None
+        return Foreign(places[0], f"our {found[0].name} is none of the reference's values")
 
     def _read(self, repair: Repair) -> tuple[Location, str]:
         """Of a value that is known, and not what should have been read."""
         node, value = repair.node, repair.places[0][0]
         if repair.kind == "too many":
             words = f"without {node.operation}, what follows agrees"
-            return self._caller(node) or node.where, words
+            return self._statements.caller(node) or self._statements.call(
+                node, [node], repair.whole
+            ), words
         if repair.kind == "foreign":
             what = f"our {value.name} is none of the reference's values"
-            return node.where, f"{what}; with {named(repair.reference)} in its place, it agrees"
+            place = self._made_at(value.array) or node.where
+            return place, f"{what}; with {named(repair.reference)} in its place, it agrees"
         if repair.kind == "misplaced" and value.node is None:
             words = f"our {value.name} holds the reference's elements in other places"
             return node.where, words
@@ -106,9 +184,11 @@ class Naming:
             return self._moved(value).where, words
         made, theirs = maker_of(value, self._matcher), repair.reference.node
         at = "more" if theirs is None else f"{theirs.operation} at {theirs.where}"
+        while made is not None and made.operation in PARTS:
+            made = maker_of(made.inputs[0], self._matcher)
         if made is None or _given(value):
             return node.where, f"before it the reference has {at}"
-        return made.where, f"after it the reference has {at}"
+        return self._statements.call(made, [made], repair.whole), f"after it the reference has {at}"
 
     def _given(self, node: Node) -> set[Any]:
         """Contents of what an operation works on."""
@@ -123,7 +203,7 @@ class Naming:
         made of constants is suspected where the reference has tables of its own.
         """
         last = cone.nodes[-1].where
-        readers = [n.where for n in self._ours.nodes if value in n.inputs]
+        readers = [n.where for n in self._statements.readers(value)]
         leaves = all((r.file, r.function) != (last.file, last.function) for r in readers)
         tables = [node for node in inner if not self._from_data(node)]
         one_line = len({node.where.place for node in cone.nodes}) == 1
@@ -165,33 +245,22 @@ class Naming:
         """The operation that put a value's elements in other places, as far as it can be told."""
         assert value.node is not None
         frontier: list[Node | None] = [value.node]
+        looked_up: list[Node] = []
         for _ in range(_BACK):
             node = frontier.pop(0) if frontier else None
             if node is None:
                 continue
             if _moves(node) and any(self._stands(v) for v in node.inputs if not v.constant):
-                return node
-            frontier += [v.node for v in node.inputs]
-        return value.node
+                if node.operation != "gather":
+                    return node
+                looked_up.append(node)  # in the right place perhaps, by indices in the wrong order
+            frontier += [v.node for v in node.inputs if v.node not in frontier]
+        return looked_up[0] if looked_up else value.node
 
     def _stands(self, value: Value) -> bool:
         """As the reference's does; or the reference has no such value."""
         placed = self._matcher.placed(self._matcher.prints.of(value))
         return placed or id(value) not in self._known
-
-    def _caller(self, node: Node) -> Any:
-        """The caller of a helper that is right where others call it."""
-        caller = node.where.caller
-        if caller is None or not constants(node):
-            return None
-        for other in self._ours.nodes:
-            same = (other.where.place, other.operation) == (node.where.place, node.operation)
-            if same and other.where.caller is not None:
-                elsewhere = other.where.caller.place != caller.place
-                elsewhere = elsewhere and constants(other) != constants(node)
-                if elsewhere and all(id(v) in self._known for v in other.outputs):
-                    return caller
-        return None
 
 
 def _helper(inner: Sequence[Node]) -> Location | None:
@@ -207,13 +276,13 @@ def _moves(node: Node) -> bool:
         shapes = [v.array.shape for v in (node.inputs[0], node.outputs[0])]
         own, made = ([size for size in shape if size != 1] for shape in shapes)
         return own != made
-    return node.operation in _MOVING
+    return node.operation in MOVING
 
 
 def _given(value: Value) -> bool:
     """Part of what the function is given, as it is."""
     while value.node is not None:
-        if value.node.operation not in _PARTS:
+        if value.node.operation not in PARTS:
             return False
         value = value.node.inputs[0]
     return not value.constant

@@ -61,8 +61,8 @@ class Repairs:
         # What is known anyway says nothing: 0.5 x erfc(u) is x for a u far below 0.
         self._missing = {matcher.prints.of(v).content for v in made}
 
-    def first(self) -> Repair | None:
-        """In execution order; of one operation before several together."""
+    def found(self) -> Iterator[Repair]:
+        """In execution order, one of each operation; of one before several together."""
         nodes = [n for n in self._part.nodes if self._counts(n)][:_MOST_NODES]
         groups = {group[0].index: group for group in called_again(nodes)}
         for node in nodes:
@@ -70,12 +70,11 @@ class Repairs:
                 self._single(node), self._together(groups.get(node.index, []))
             )
             if repair is not None:
-                return repair
+                yield repair
         for node in nodes:
             repair = self._best(self._misplaced(node, strange=False))
             if repair is not None:
-                return repair
-        return None
+                yield repair
 
     def _single(self, node: Node) -> Iterator[Repair]:
         yield from self._made(node)

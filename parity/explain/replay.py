@@ -20,6 +20,7 @@ from parity.explain.figures import shape_of
 from parity.explain.fingerprint import fingerprint
 from parity.explain.graph import Graph, Node, Value
 from parity.explain.location import NOWHERE, Location, body_is_library, end_of, location_of
+from parity.explain.unrounded import unrounded
 from parity.program.host import on_host
 from parity.program.jaxprs import Widening, called
 
@@ -127,7 +128,12 @@ class _Replay:
     def _widened(self, array: jax.Array) -> Any:
         if self._wide is None or jnp.issubdtype(array.dtype, jax.dtypes.extended):
             return array
-        return np.asarray(self._wide.constant(array))
+        wide = np.asarray(self._wide.constant(array))
+        return (
+            np.float64(unrounded(float(wide)))
+            if wide.dtype == np.float64 and not wide.ndim
+            else wide
+        )
 
     def _constant(self, held: Any) -> Value:
         """An array that a program holds: one value, however many programs hold it."""
@@ -205,11 +211,13 @@ class _Replay:
         consts, carried = params["num_consts"], params["num_carry"]
         fixed, carry = inputs[:consts], inputs[consts : consts + carried]
         rows = inputs[consts + carried :]
+        variables = params["jaxpr"].jaxpr.invars[consts + carried :]
         steps = range(params["length"])
         made: dict[int, list[Value]] = {}
         for step in reversed(steps) if params["reverse"] else steps:
             taken = [
-                self._node("row", {}, lambda x, i=step: [x[i]], [value], where)[0] for value in rows
+                self._node("row", {}, lambda x, i=step: [x[i]], [value], where, variable)[0]
+                for value, variable in zip(rows, variables, strict=True)
             ]
             outputs = self.program(params["jaxpr"], [*fixed, *carry, *taken], outer)
             carry, made[step] = outputs[:carried], outputs[carried:]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from parity.explain.blame import constants
 from parity.explain.graph import Graph, Node, Value
 
 
@@ -69,5 +70,6 @@ def called_again(nodes: Sequence[Node]) -> Iterator[list[Node]]:
     """Two or more operations of one text, in different calls."""
     found: dict[Any, list[Node]] = {}
     for node in nodes:
-        found.setdefault((node.where.place, node.operation), []).append(node)
+        text = (node.where.place, node.operation, tuple(constants(node)))
+        found.setdefault(text, []).append(node)
     yield from (group for group in found.values() if 2 <= len(group) <= 3)

@@ -19,13 +19,22 @@ def take_rounded(ours: Graph, reference: Graph) -> None:
         places = np.argsort(flat, kind="stable")
         own = flat[places]
         for other in ordered:
-            if own.size < other.size or own.size % other.size:
+            taken = _as_often(other, own.size)
+            if taken is None or close_sorted(own, taken) or not close_sorted(own, taken, ROUNDED):
                 continue
-            if close_sorted(own, other, ROUNDED) and not close_sorted(own, other):
-                taken = np.empty_like(flat)
-                taken[places] = np.repeat(other, own.size // other.size)
-                ours.substitute(value, jax.numpy.asarray(taken.reshape(value.array.shape)))
-                break
+            moved = np.empty_like(flat)
+            moved[places] = taken
+            ours.substitute(value, jax.numpy.asarray(moved.reshape(value.array.shape)))
+            break
+
+
+def _as_often(ordered: np.ndarray, size: int) -> np.ndarray | None:
+    """Sorted elements, each repeated or taken as often as makes them this many."""
+    if size % ordered.size == 0:
+        return np.repeat(ordered, size // ordered.size)
+    if ordered.size % size == 0:
+        return ordered[:: ordered.size // size]
+    return None
 
 
 def _tables(graph: Graph) -> list[Value]:

@@ -98,6 +98,7 @@ class Widening:
 
     def __init__(self, dtype: str) -> None:
         self.dtype = jnp.dtype(dtype)
+        self._programs: dict[int, tuple[object, core.ClosedJaxpr]] = {}
 
     def cast(self, value: Any) -> Any:
         """A float array, or its abstract shape, in the wide dtype; anything else unchanged."""
@@ -138,14 +139,20 @@ class Widening:
 
     def _parameter(self, value: Any) -> Any:
         if isinstance(value, core.ClosedJaxpr):
-            return self.program(value)
+            return self._inner(value, value)
         if isinstance(value, core.Jaxpr):  # what a reduction or scatter combines elements by
-            return self.program(core.ClosedJaxpr(value, ())).jaxpr
+            return self._inner(value, core.ClosedJaxpr(value, ())).jaxpr
         if isinstance(value, tuple) and value and isinstance(value[0], core.ClosedJaxpr):
-            return tuple(self.program(inner) for inner in value)
+            return tuple(self._inner(inner, inner) for inner in value)
         if isinstance(value, np.dtype) and is_inexact(value):
             return self._widened(value)
         return value
+
+    def _inner(self, held: object, program: core.ClosedJaxpr) -> core.ClosedJaxpr:
+        """One object for one program, or JAX would compile what holds it each time anew."""
+        if id(held) not in self._programs:
+            self._programs[id(held)] = held, self.program(program)
+        return self._programs[id(held)][1]
 
     def _widened(self, dtype: Any) -> Any:
         if is_float(dtype):

@@ -5,9 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from parity.explain.content import Contents
 from parity.explain.edits import repairing
+from parity.explain.match import Matcher
+from parity.explain.operands import Operands
 from parity.explain.replay import replay
-from parity.explain.slices import slice_of
+from parity.explain.slices import from_data, slice_of
+from parity.explain.trial import Budget, Trial
 from parity.program.jaxprs import Widening
 
 X = np.random.default_rng(0).uniform(0.5, 2, (3, 4, 5))
@@ -19,7 +23,12 @@ def edit_of(ours, wanted):
         graph = replay(ours, (jnp.asarray(X),), "ours", wide=Widening("float64"))
         (value,) = graph.outputs.values()
         cone = slice_of(graph.nodes, [value], lambda v: v.node is None)
-        return repairing(cone, value, np.asarray(wanted(jnp.asarray(X))), graph.inputs)
+        target = replay(wanted, (jnp.asarray(X),), "the reference", wide=Widening("float64"))
+        theirs = slice_of(target.nodes, target.outputs.values(), lambda v: v.node is None)
+        known = {id(v) for v in graph.inputs}
+        operands = Operands(graph, Matcher(target, Contents()), known, theirs, from_data(graph))
+        (expected,) = target.outputs.values()
+        return repairing(Trial(cone, value, expected.array, Budget(1e6)), operands)
 
 
 CASES = {
