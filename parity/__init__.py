@@ -26,7 +26,7 @@ _HOMES = {
     "causes": "parity.explain.explanation",
     "compare_arrays": "parity.arrays.metrics",
     "compile_recording": "parity.trace.recorder",
-    "diff": "parity.subjects.functions",
+    "diff": "parity.subjects.diffing",
     "diff_traces": "parity.verdict.diff",
     "load_trace": "parity.trace.disk",
     "record_trace": "parity.sides.recording",

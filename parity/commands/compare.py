@@ -19,6 +19,7 @@ from parity.commands.arguments import (
     paragraphs,
     run_command,
 )
+from parity.errors import RequestError
 from parity.subjects.checks import integer, one_of
 from parity.subjects.registry import chosen
 from parity.subjects.subject import Subject
@@ -36,6 +37,7 @@ your own model: python -m parity.compare my_port.py:ours --help"""
 _INJECT = ("auto", "none", "blocks", "taps", "both")
 _ORACLES = ("auto", "none", "float32", "float64")
 _FORMATS = ("table", "markdown", "csv", "json")
+_EXPLAIN = ("auto", "always", "never")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,11 +51,13 @@ def _command(arguments: list[str]) -> int:
     one_of("--format", parsed.format, _FORMATS)
     one_of("--inject", parsed.inject, _INJECT)
     one_of("--oracle", parsed.oracle, _ORACLES)
+    one_of("--explain", parsed.explain, _EXPLAIN)
     repeat = integer("--repeat", parsed.repeat, 0, 1000)
     out = Path(parsed.out) if parsed.out else _fresh_folder()
     progress = Progress()
     planned = subject.compared(parsed)
 
+    from parity.explain.columns import with_causes
     from parity.report.console import show
     from parity.report.files import ReportFolder
     from parity.verdict.plan import Options
@@ -67,7 +71,13 @@ def _command(arguments: list[str]) -> int:
     )
     with ReportFolder(out, say=progress) as report:
         watching = report.watching(progress)
-        comparison, certificates = compare(planned(watching), options, watching)
+        plan = planned(watching)
+        if parsed.explain == "always" and not plan.explainers:
+            raise RequestError(
+                "--explain needs a reference with lines that runs here, and every tap; leave it out"
+            )
+        comparison, certificates = compare(plan, options, watching)
+        comparison = with_causes(comparison, plan.explainers, parsed.explain, watching)
         command = shlex.join(["python", "-m", "parity.compare", *arguments])
         comparison = dataclasses.replace(
             comparison, manifest={**comparison.manifest, "command": command}
@@ -121,6 +131,15 @@ def _parser(subject: Subject) -> Parser:
         default="auto",
         help="judge differences by the same formulas in a wider dtype (auto: float64; float32 is "
         "quicker and sees less)",
+    )
+    parser.add_argument(
+        "--explain",
+        metavar="auto|always|never",
+        nargs="?",
+        const="always",
+        default="auto",
+        help="name the statement that departs: of every column that differs (--explain), of ours "
+        "where rounding doesn't explain it (auto, the default), or of none",
     )
     parser.add_argument(
         "--repeat",

@@ -1,18 +1,24 @@
-"""An explanation as data, for a page or another program."""
+"""An explanation as data, for a report or another program."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from parity.explain.wording import operation_text
+from parity.explain.wording import explanation_text, operation_text
+from parity.verdict.taps import Explained
 
 if TYPE_CHECKING:
     from parity.explain.explanation import Cause, Explanation
 
 
-def explained(explanation: Explanation) -> list[dict[str, Any]]:
+def explained(explanation: Explanation) -> Explained:
     """Causes in execution order: place and text of our line, then labelled lines about it."""
-    return [_cause(cause) for cause in explanation.causes]
+    return Explained(
+        [_cause(cause) for cause in explanation.causes],
+        explanation.same_formula,
+        list(explanation.notes),
+        explanation_text(explanation),
+    )
 
 
 def _cause(cause: Cause) -> dict[str, Any]:
@@ -26,7 +32,10 @@ def _cause(cause: Cause) -> dict[str, Any]:
         ("else look at", ", ".join(str(place) for place in finding.alternatives[:2])),
     ]
     return {
+        "kind": cause.kind,
+        "confidence": finding.confidence,
         "place": str(cause.where),
+        "line": cause.where.line,
         "text": cause.where.text,
         "reference_place": finding.counterpart_place,
         "reference_text": theirs.text if theirs is not None and theirs.file else "",

@@ -10,7 +10,7 @@ from parity.report.inert import code, code_block, escaped
 from parity.report.plots import Pictures
 from parity.report.rows import axis_rows, table_rows
 from parity.report.table import markdown_table
-from parity.report.text import headline, verdict, verdict_lines, verified_line
+from parity.report.text import cause_lines, headline, verdict, verdict_lines, verified_line
 from parity.verdict.comparison import Comparison
 
 # A longer table is folded.
@@ -36,6 +36,7 @@ def summary(comparison: Comparison, pictures: Pictures | None = None) -> str:
         [escaped(verified_line(comparison)), "", _what(comparison)],
         _environment(comparison),
         code_block(verdict_lines(comparison), "text"),
+        *(code_block(lines, "text") for c in comparison.columns if (lines := cause_lines(c))),
         _listed("Not seen by this run:", comparison.blind_spots),
         _listed("Notes:", comparison.notes),
         _pictures(comparison, pictures),

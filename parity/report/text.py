@@ -41,6 +41,7 @@ def parts(
         ("verified", textwrap.wrap(verified_line(comparison), width, subsequent_indent="  ")),
         *(("table", table) for table in tables),
         ("verdicts", verdict_lines(comparison, width)),
+        *(("causes", cause_lines(column)) for column in comparison.columns),
         ("blind spots", blind_spot_lines(comparison)),
         ("notes", [*map(one_line, comparison.notes)]),
     ]
@@ -168,6 +169,17 @@ def details(comparison: Comparison, column: Column) -> list[str]:
     if column.impact is not None:
         lines.append(column.impact.verdict)
     return lines
+
+
+def cause_lines(column: Column) -> list[str]:
+    """The statements that cause a column's differences, under its name; none without them."""
+    if column.explained is None:
+        return []
+    lines = [
+        " " * (len(line) - len(line.lstrip(" "))) + one_line(line)
+        for line in column.explained.text.splitlines()
+    ]
+    return [f"{one_line(column.name)}: {lines[0]}", *lines[1:]]
 
 
 def blind_spot_lines(comparison: Comparison) -> list[str]:

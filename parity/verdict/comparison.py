@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from parity.arrays.logits import Impact
 from parity.arrays.metrics import Metrics
 from parity.verdict.grouping import Grouping, GroupingRule, by_index
-from parity.verdict.taps import COMPARED, Status, TapDiff
+from parity.verdict.jsonlike import explained_json, finite, impact_json, profile_json
+from parity.verdict.taps import COMPARED, Explained, Status, TapDiff
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,12 +31,14 @@ class Column:
       fields: the numerics fields in which it departs from `ours`.
       taps: in execution order; those that only the reference has stand last.
       impact: of other logits, where both sides have logits and they differ.
+      explained: the statements that cause its differences, where they were looked for.
     """
 
     name: str
     fields: Mapping[str, Any]
     taps: Sequence[TapDiff]
     impact: Impact | None = None
+    explained: Explained | None = None
 
     @property
     def first_divergence(self) -> TapDiff | None:
@@ -188,8 +190,9 @@ class Comparison:
                     "unjudged_at": first.tap if (first := column.unjudged_at) else None,
                     "compared": column.compared,
                     "impact": None if column.impact is None else impact_json(column.impact),
+                    "explained": explained_json(column.explained),
                     "taps": [
-                        {**_finite(row), "profile": profile_json(tap)}
+                        {**finite(row), "profile": profile_json(tap)}
                         for row, tap in zip(self._rows(column), column.taps, strict=True)
                     ],
                 }
@@ -226,54 +229,4 @@ def _oracle_row(tap: TapDiff) -> dict[str, Any]:
         "stage_oracle_ratio": own.ratio if own else None,
         "stage_bound_share": stage.bound_share if stage else None,
         "stage_formula_share": stage.formula_share if stage else None,
-    }
-
-
-def profile_json(tap: TapDiff) -> dict[str, Any] | None:
-    """A tap's profile as JSON-like data, in columns; errors to four digits. None without one."""
-    profile, errors = tap.profile, tap.accuracy.errors if tap.accuracy else None
-    if profile is None:
-        return None
-    magnitudes, tokens = profile.by_magnitude, profile.by_token
-    return {
-        "sampled": profile.sampled,
-        "counted": profile.counted,
-        "ulp_histogram": list(profile.ulp_histogram),
-        "by_magnitude": {
-            "exponent": [each.exponent for each in magnitudes],
-            "count": [each.count for each in magnitudes],
-            "mismatched": [each.mismatched for each in magnitudes],
-            "max_abs": _short(each.max_abs for each in magnitudes),
-            "mean_abs": _short(each.mean_abs for each in magnitudes),
-        },
-        "by_token": tokens
-        and {
-            "positions": tokens.positions,
-            "bucket": tokens.bucket,
-            "mismatched": [list(row) for row in tokens.mismatched],
-            "max_abs": [_short(row) for row in tokens.max_abs],
-        },
-        "oracle_errors": errors
-        and {
-            "sampled": errors.sampled,
-            "ours": _short(errors.ours),
-            "reference": _short(errors.reference),
-        },
-    }
-
-
-def _short(values: Iterable[float]) -> list[float]:
-    return [float(f"{value:.4g}") for value in values]
-
-
-def impact_json(impact: Impact) -> dict[str, Any]:
-    """An impact's figures and its verdict, as JSON-like data."""
-    return {**_finite(dataclasses.asdict(impact)), "verdict": impact.verdict}
-
-
-def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN and no Infinity: null stands for them."""
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in row.items()
     }

@@ -73,6 +73,8 @@ class Plan:
       rule: reads rows in the names of taps.
       injectable: every tap is recorded, so that pieces can run on the reference's values.
       notes: said before anything runs.
+      explainers: by a column's name, what finds the statements that cause its differences, for
+        `parity.explain`; columns without one can't be explained.
     """
 
     manifest: Manifest
@@ -84,6 +86,7 @@ class Plan:
     rule: GroupingRule = by_index
     injectable: bool = True
     notes: Sequence[str] = ()
+    explainers: Mapping[str, Callable[[Callable[[str], None]], Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from parity.arrays.accuracy import Accuracy
 from parity.arrays.metrics import Metrics
@@ -117,3 +118,20 @@ class TapDiff:
         if self.metrics.rel_l2 is None or local.rel_l2 is None:
             return None
         return math.sqrt(max(self.metrics.rel_l2**2 - local.rel_l2**2, 0.0))
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What was found for a column, as a report shows it.
+
+    Attributes:
+      causes: in execution order; JSON-like data, see `parity.explain.document`.
+      same_formula: both compute the same in float64; None where that isn't known.
+      notes: what was seen and has no cause.
+      text: all of it in words, for 80 columns.
+    """
+
+    causes: Sequence[Mapping[str, Any]]
+    same_formula: bool | None
+    notes: Sequence[str]
+    text: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +37,8 @@ class PageData:
     pieces: list[list[list[Any]]]
 
 
-def page_data(
-    document: Mapping[str, Any], causes: Mapping[str, Sequence[dict[str, Any]]] | None = None
-) -> PageData:
-    """Args: causes: by column, what explains its differences, as `explained` makes it."""
+def page_data(document: Mapping[str, Any]) -> PageData:
+    """Of a comparison's document."""
     names, statuses, reasons = _Numbers(), _Numbers(), _Numbers()
     columns, pieces = [], []
     for column in document["columns"]:
@@ -55,7 +53,7 @@ def page_data(
                 "reason": [reasons[row["reason"]] for row in rows],
                 "at": [row["max_abs_at"] for row in rows],
                 "figures": {key: [_rounded(key, row[key]) for row in rows] for key in figures},
-                "causes": list((causes or {}).get(column["name"], ())),
+                "causes": (column["explained"] or {"causes": []})["causes"],
             }
         )
         profiles = [_drawn(row["profile"]) for row in rows]

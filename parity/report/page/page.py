@@ -11,9 +11,8 @@ import string
 from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from parity.explain.document import explained
 from parity.report.facts import run_name
 from parity.report.inert import one_line
 from parity.report.page.data import PageData, page_data
@@ -22,25 +21,15 @@ from parity.report.page.packing import csp_hash, packed, packed_json
 from parity.report.text import headline
 from parity.verdict.comparison import Comparison
 
-if TYPE_CHECKING:
-    from parity.explain.explanation import Explanation
-
 _SCRIPTS = ("store.js", "heat.js", "charts.js", "detail.js", "table.js", "page.js")
 
 
-def write_page(
-    comparison: Comparison,
-    explanation: Mapping[str, Explanation] | None = None,
-    document: Mapping[str, Any] | None = None,
-) -> str:
+def write_page(comparison: Comparison, document: Mapping[str, Any] | None = None) -> str:
     """The page of a comparison.
 
     Args:
-      explanation: by a column's name, what `parity.explain` found for it; its source lines are
-        shown with the column's differing taps.
       document: the comparison's, where it has been made already.
     """
-    causes = {name: explained(each) for name, each in (explanation or {}).items()}
     script = "".join(_asset(name) for name in _SCRIPTS)
     script = f'"use strict";\n(() => {{\n{script}}})();\n'
     library, library_packed = _library()
@@ -51,7 +40,7 @@ def write_page(
         style=_asset("page.css"),
         head=head(comparison),
         worst=worst_taps(comparison),
-        data=_embedded(page_data(document or comparison.to_json(), causes)),
+        data=_embedded(page_data(document or comparison.to_json())),
         library=library_packed,
         script=script,
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from jaxformer.errors import UsageError
 from parity.errors import RequestError
+from parity.explain.explanation import Explanation
 from parity.sides.function import FunctionSide
 from parity.sides.side import Side
 from parity.sides.stored import StoredSide
@@ -92,7 +93,19 @@ def comparison_plan(
         rule=by_block,
         injectable=setting.takes_block_inputs,
         notes=notes,
+        explainers=_explainers(first, inputs, variants),
     )
+
+
+def _explainers(
+    reference: Reference, inputs: Inputs, variants: Sequence[Variant]
+) -> dict[str, Callable[[Progress], Explanation]]:
+    """Only the package has lines to replay, and all taps are needed."""
+    if reference != "flax" or not inputs.setting.takes_block_inputs:
+        return {}
+    from parity.subjects.gemma.explaining import explain_variant
+
+    return {v.name: functools.partial(explain_variant, inputs, v) for v in variants}
 
 
 def _candidate(reference: Reference, inputs: Inputs, variant: Variant) -> Candidate:

@@ -12,8 +12,9 @@ from parity.arrays.accuracy import accuracy
 from parity.arrays.profile import Magnitude, Profile, profile
 from parity.trace.frames import Frame, FrameSpec, Trace
 from parity.trace.manifest import Manifest
-from parity.verdict.comparison import Column, Comparison, profile_json
+from parity.verdict.comparison import Column, Comparison
 from parity.verdict.diff import DiffSink, diff_arrays
+from parity.verdict.jsonlike import profile_json
 
 
 def profiled(reference: np.ndarray, ours: np.ndarray, *tokens: int) -> Profile:

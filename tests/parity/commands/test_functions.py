@@ -131,3 +131,31 @@ def test_the_one_command_opens_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert "compare" in capsys.readouterr().out
     assert parity_command(["compere"]) == 2
     assert "no command 'compere'; there are compare," in capsys.readouterr().err
+
+
+def test_where_ours_diverges_the_statement_is_named_in_every_report(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert compare.main([*arguments(), "--out", "report"]) == 1
+    printed = capsys.readouterr().out
+    assert "ours: 1 statement where ours departs" in printed
+    assert '> return tap("gelu", jax.nn.gelu(hidden))' in printed
+    assert '> return tap("gelu", jax.nn.gelu(hidden))' in Path("report/summary.md").read_text()
+    document = json.loads(Path("report/comparison.json").read_text())
+    (cause,) = document["columns"][0]["explained"]["causes"]
+    assert cause["place"].endswith("port.py:10")
+    assert "port.py" not in capsys.readouterr().err
+
+
+def test_it_is_not_named_where_nobody_wants_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare.main([*arguments(), "--out", "report", "--explain", "never"]) == 1
+    assert "departs" not in capsys.readouterr().out
+
+
+def test_a_trace_has_no_statements(capsys: pytest.CaptureFixture[str]) -> None:
+    assert record.main(["port.py:theirs", "--inputs", "port.py:inputs", "--out", "golden"]) == 0
+    asked = ["port.py:ours", "--reference", "golden", "--inputs", "port.py:inputs"]
+    assert compare.main([*asked, "--out", "one"]) == 1
+    assert compare.main([*asked, "--out", "two", "--explain"]) == 2
+    assert "--explain needs a reference with lines" in capsys.readouterr().err
+    assert not Path("two").exists()

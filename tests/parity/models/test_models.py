@@ -16,7 +16,7 @@ import pytest
 from model_cases import BFLOAT16, CASES, FLOAT32, MODELS, Case
 from models_for_tests import edited, model
 
-from parity.subjects.functions import function_plan
+from parity.subjects.diffing import function_plan
 from parity.verdict.comparison import Column
 from parity.verdict.plan import Options, Plan
 from parity.verdict.runner import compare

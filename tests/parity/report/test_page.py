@@ -22,6 +22,7 @@ from comparisons_for_tests import (
 )
 
 from parity.explain import explain
+from parity.explain.document import explained
 from parity.report.inert import one_line
 from parity.report.page import write_page
 from parity.report.page.data import PIECE, page_data
@@ -222,7 +223,10 @@ def test_values_survive_packing() -> None:
 
 def test_source_lines_stand_with_the_column_that_was_explained() -> None:
     explanation = explain(lambda x: (x * 3).sum(), lambda x: (x * 2).sum(), np.float32([1, 2]))
-    page = write_page(small_comparison(), {"eps=1e-5": explanation})
+    comparison = small_comparison()
+    ours, eps = comparison.columns
+    eps = dataclasses.replace(eps, explained=explained(explanation))
+    page = write_page(dataclasses.replace(comparison, columns=[ours, eps]))
     ours, eps = json.loads(Reader(page).unpacked("overview"))["columns"]
     assert ours["causes"] == []
     (cause,) = eps["causes"]
