@@ -73,28 +73,35 @@ def repairing(trial: Trial, operands: Operands) -> Edit | None:
     Args:
       operands: what may be read in place of a value of ours, or combined with it.
     """
+    return changing(trial, operands) or inserting(trial, operands)
+
+
+def changing(trial: Trial, operands: Operands) -> Edit | None:
+    """An edit of what is there: another operation, number, axis or operand."""
     groups = _groups(trial.cone.nodes)
     # Without an operation on a number it may be nearly right: 1e-12 for no epsilon.
     plain = [g for g in groups if not any(v.array.size == 1 for v in g[0].inputs)]
-    first = itertools.chain(
+    edits = itertools.chain(
         _changed(groups, lambda nodes: [*_edits(nodes[0]), *(_bypassed(nodes, plain))]),
         exchanges(trial.cone, operands),
     )
-    found = next(filter(trial.settles, first), None)
+    found = trial.first(edits)
     if found is not None:
         return found
     solved = [edit for nodes in groups for edit in solved_constants(trial, nodes)]
     neat = [edit for edit in solved if is_neat(edit, operands.scalars)]
     if neat:
         return min(neat, key=roughness)
-    last = itertools.chain(
-        _changed(groups, lambda nodes: _without(nodes[0])),
-        insertions(trial.cone, groups, operands),
-    )
-    found = next(filter(trial.settles, last), None)
+    return trial.first(_changed(groups, lambda nodes: _without(nodes[0])))
+
+
+def inserting(trial: Trial, operands: Operands) -> Edit | None:
+    """An operation more; or a number that nobody would write, which stands for one."""
+    groups = _groups(trial.cone.nodes)
+    found = trial.first(insertions(trial.cone, groups, operands))
     if found is not None:
         return found
-    # A number that nobody would write makes up for something else.
+    solved = [edit for nodes in groups for edit in solved_constants(trial, nodes)]
     rough = min(solved, key=roughness, default=None)
     return rough and dataclasses.replace(rough, general=False)
 

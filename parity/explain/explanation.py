@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
+
 from parity.errors import RequestError
 from parity.explain.attribution import Attribution, attribute
 from parity.explain.faithful import Faithfulness, faithfulness
@@ -113,14 +115,31 @@ def causes(
     kept = all(v.dtype == shapes[1][name].dtype for name, v in shapes[0].items())
     same = None if held is None else kept and held.same
     if held is not None and not (held.alike or held.few):
-        differ = compiled_apart(ours, reference, inputs, list(shapes[0]))
-        return Explanation([], not differ, same, notes=[*notes, *_rounding(differ)])
+        return _compiled(ours, reference, inputs, list(shapes[0]), same, notes)
     kind: Kind = "rounding" if held is None or held.same else "formula"
     blame = held is None or held.alike
     explanation = _by_bits(ours, reference, inputs, attribution, kind if blame else None)
     explanation.same_formula = same
     explanation.notes[:0] = notes
     return explanation
+
+
+def _compiled(
+    ours: Callable[..., Any],
+    reference: Callable[..., Any],
+    inputs: Sequence[Any],
+    names: Sequence[str],
+    same: bool | None,
+    notes: Sequence[str],
+) -> Explanation:
+    """Of two programs of one formula that were written apart: how they differ as users run them."""
+    try:
+        differ = compiled_apart(ours, reference, inputs, names)
+    except jax.errors.JaxRuntimeError as error:  # a backend may lack what each operation alone has
+        brief = str(error).splitlines()[0]
+        said = f"compiled as a whole, one of the two can't be run here: {brief}"
+        return Explanation([], False, same, notes=[*notes, said])
+    return Explanation([], not differ, same, notes=[*notes, *_rounding(differ)])
 
 
 def _by_bits(

@@ -11,7 +11,6 @@ for.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,13 +25,12 @@ from parity.explain.edit import Edit
 from parity.explain.edits import repairing
 from parity.explain.findings import Finding
 from parity.explain.graph import Graph, Node, Value
-from parity.explain.location import Location
 from parity.explain.match import Knowledge, Matcher
 from parity.explain.naming import Naming
 from parity.explain.operands import Operands
 from parity.explain.outputs import OutputComparison
 from parity.explain.proofs import Proof, State, best_proof
-from parity.explain.provenance import made_at
+from parity.explain.provenance import Provenance
 from parity.explain.repair import applied
 from parity.explain.repairs import Repairs
 from parity.explain.replay import replay
@@ -86,7 +84,7 @@ def formulas(
         same, written_after = not wrong_outputs(*graphs), alike(*graphs)
         if same or written_after:
             return Formulas(same, [], written_after, few(*graphs))
-        search = FormulaSearch(*graphs, functools.partial(made_at, ours, given))
+        search = FormulaSearch(*graphs, Provenance(ours, given))
         return Formulas(False, search.findings(), False)
 
 
@@ -105,13 +103,11 @@ class FormulaSearch:
     Args:
       ours, reference: replayed in float64, without what no output depends on; to be searched with
         x64 enabled.
-      made_at: the statement that made an array which ours closes over, where that is known.
+      provenance: where constants of ours were made.
     """
 
-    def __init__(
-        self, ours: Graph, reference: Graph, made_at: Callable[[Any], Location | None]
-    ) -> None:
-        self._made_at = made_at
+    def __init__(self, ours: Graph, reference: Graph, provenance: Provenance) -> None:
+        self._provenance = provenance
         self._ours = ours
         self._reference = reference
         self._matcher = Matcher(reference, Contents())
@@ -158,7 +154,7 @@ class FormulaSearch:
             part,
             theirs,
             Operands(self._ours, self._matcher, known, theirs, self._data),
-            Naming(self._ours, self._matcher, known, self._data, self._made_at),
+            Naming(self._ours, self._matcher, known, self._data, self._provenance),
         )
         repairs = Repairs(self._ours, self._matcher, part, theirs, known, self._data)
         best = best_proof(repairs, state, self._budget)
@@ -225,22 +221,29 @@ class FormulaSearch:
         """What one text does wrong it does wrong wherever it runs, but for what is right there."""
         first = edit.nodes[0]
         for node in self._ours.nodes:
-            if node in edit.nodes or any(id(v) in known for v in node.outputs):
+            if node in edit.nodes:
                 continue
             text = (node.where.place, node.operation, constants(node))
             if text == (first.where.place, first.operation, constants(first)):
                 run = edit.made(dataclasses.replace(node))
-                if run is not None and self._belongs(node, run, edit):
+                there = any(id(v) in known for v in node.outputs)
+                if run is not None and self._belongs(node, run, edit, there):
                     node.run = run
                     self._ours.run_again(node)
 
-    def _belongs(self, node: Node, run: Callable[..., Sequence[Any]], edit: Edit) -> bool:
-        """It gives arrays of its shapes; where it takes a value, ones that the reference has."""
+    def _belongs(
+        self, node: Node, run: Callable[..., Sequence[Any]], edit: Edit, there: bool
+    ) -> bool:
+        """It gives arrays of its shapes, and mostly ones that the reference has.
+
+        Args:
+          there: the reference has what the operation gives as it is.
+        """
         arrays = _made(node, run)
-        if arrays is None:
-            return False
-        mark = None if edit.taken is None else self._matcher.prints.found(arrays[0])
-        return edit.taken is None or (mark is not None and self._matcher.has(mark))
+        if arrays is None or not (there or edit.taken is not None):
+            return arrays is not None
+        mark = self._matcher.prints.found(arrays[0])
+        return mark is not None and mark.telling and self._matcher.has(mark)
 
 
 def _made(node: Node, run: Callable[..., Sequence[Any]]) -> Sequence[Any] | None:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from parity.explain.align import Counterpart
-from parity.explain.blame import blamed, maker_of
+from parity.explain.blame import blamed, constants, maker_of
 from parity.explain.edit import Edit
 from parity.explain.findings import Finding, alternatives, named, other_places
 from parity.explain.graph import Graph, Node, Value
 from parity.explain.location import Location
 from parity.explain.match import Knowledge, Matcher
+from parity.explain.provenance import Provenance
 from parity.explain.repair import Repair
 from parity.explain.slices import Slice, from_data
 from parity.explain.statements import MOVING, PARTS, Statements
 
 # How many operations a misplaced value is followed back.
 _BACK = 80
+_ARITHMETIC = frozenset(("add", "sub", "mul", "div", "max", "min", "pow"))
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Naming:
     Args:
       known: ids of our values that the reference has.
       data: ids of our values that depend on what the function is given.
-      made_at: the statement that made an array which ours closes over, where that is known.
+      provenance: where constants of ours were made.
     """
 
     def __init__(
@@ -46,14 +48,14 @@ class Naming:
         matcher: Matcher,
         known: set[int],
         data: set[int],
-        made_at: Callable[[Any], Location | None],
+        provenance: Provenance,
     ) -> None:
         self._ours = ours
         self._matcher = matcher
         self._known = known
         self._data = data
         self._statements = Statements(ours, matcher, known)
-        self._made_at = made_at
+        self._provenance = provenance
 
     def finding(
         self, repair: Repair, cone: Slice | None, edit: Edit | None, theirs: Slice
@@ -79,6 +81,8 @@ class Naming:
             where, words = self._made(repair, inner, cone, theirs)
         else:
             where, words = self._read(repair)
+        if repair.kind == "too many" or (edit is not None and edit.constant is not None):
+            where = self._number(node, where)
         nearby = [*(n.where for n in inner[::-1]), *alternatives(node, where, self._ours)]
         finding = Finding(
             node,
@@ -151,13 +155,40 @@ class Naming:
                 return node
         return None
 
+    def _number(self, node: Node, where: Location) -> Location:
+        """Where the one number was computed that an operation uses; else where it is used."""
+        numbers = constants(node)
+        if len(numbers) != 1 or where.place != node.where.place:
+            return where
+        return self._provenance.number(numbers[0], where) or where
+
+    def without_effect(self, value: Value) -> list[Node]:
+        """From an operation with a number that changes nothing, as times 1 does, to the value.
+
+        Empty where there is none on the way to it.
+        """
+        node, way = value.node, list[Node]()
+        while node is not None:
+            way.insert(0, node)
+            before = [v for v in node.inputs if self._same(v, value)]
+            if not before:
+                break
+            if constants(node) and node.operation in _ARITHMETIC:
+                return way
+            node = before[0].node
+        return []
+
+    def _same(self, one: Value, other: Value) -> bool:
+        marks = self._matcher.prints
+        return marks.of(one).content == marks.of(other).content
+
     def foreign(self, values: Sequence[Value]) -> Foreign | None:
         """The array among these that ours closes over and the reference hasn't.
 
         None where there is none, or where several were made at several statements.
         """
         found = [v for v in values if v.closed and v.array.size > 1 and id(v) not in self._known]
-        places = [self._made_at(v.array) for v in found]
+        places = [self._provenance.array(v.array) for v in found]
         if not places or places[0] is None:
             return None
         if any(at is None or at.place != places[0].place for at in places):
@@ -174,7 +205,7 @@ class Naming:
             ), words
         if repair.kind == "foreign":
             what = f"our {value.name} is none of the reference's values"
-            place = self._made_at(value.array) or node.where
+            place = self._provenance.array(value.array) or node.where
             return place, f"{what}; with {named(repair.reference)} in its place, it agrees"
         if repair.kind == "misplaced" and value.node is None:
             words = f"our {value.name} holds the reference's elements in other places"
@@ -182,7 +213,8 @@ class Naming:
         if repair.kind == "misplaced":
             words = "its elements are the reference's, in other places"
             return self._moved(value).where, words
-        made, theirs = maker_of(value, self._matcher), repair.reference.node
+        made = next(iter(self.without_effect(value)), None) or maker_of(value, self._matcher)
+        theirs = repair.reference.node
         at = "more" if theirs is None else f"{theirs.operation} at {theirs.where}"
         while made is not None and made.operation in PARTS:
             made = maker_of(made.inputs[0], self._matcher)

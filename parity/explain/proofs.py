@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from parity.explain.constants import solved_constants
 from parity.explain.edit import Edit
-from parity.explain.edits import repairing
+from parity.explain.edits import changing, inserting
 from parity.explain.naming import Naming
 from parity.explain.operands import Operands
 from parity.explain.repair import Repair
@@ -14,8 +17,9 @@ from parity.explain.repairs import Repairs
 from parity.explain.slices import Slice
 from parity.explain.trial import Budget, Trial
 
-# How many repairs are looked into for one that an edit proves.
-_REPAIRS = 4
+# How many repairs are looked into for one that an edit proves, and what of the budget each may use.
+_REPAIRS = 8
+_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -44,25 +48,59 @@ class Proof:
 
     @property
     def doubt(self) -> int:
-        """0 where an output is right and the operation at fault is shown; then 1, 2, 3."""
-        shown = self.edit is not None or self.cone is None or len(self.cone.nodes) <= 1
-        if self.repair.whole:
-            return 0 if shown else 1
-        return 2 if self.edit is not None else 3
+        """0 where an output is right and the operation at fault is shown, 1 for one of the two."""
+        single = self.cone is not None and len(self.cone.nodes) <= 1
+        shown = self.edit is not None or self.cone is None or (single and self.repair.whole)
+        return 2 - self.repair.whole - shown
 
 
 def best_proof(repairs: Repairs, state: State, budget: Budget) -> Proof | None:
-    """Of the first repairs in execution order the one of least doubt; None where there is none."""
-    best: Proof | None = None
-    for repair in itertools.islice(repairs.found(), _REPAIRS):
-        value, array = repair.places[0]
-        cone = state.part.cone(value) if id(value) in state.part.members else None
-        edit: Edit | None = None
-        if cone is not None and repair.kind in ("made", "together"):
-            edit = repairing(Trial(cone, value, array, budget), state.operands)
-        proof = Proof(repair, cone, edit)
-        if best is None or proof.doubt < best.doubt:
-            best = proof
-        if not best.doubt:
-            break
-    return best
+    """Of the first repairs in execution order the one of least doubt; None where there is none.
+
+    Edits of what is there are tried for all of them before an operation more is for any.
+    """
+    proofs = [
+        Proof(repair, _cone(repair, state), None)
+        for repair in itertools.islice(repairs.found(), _REPAIRS)
+    ]
+    for search in (changing, inserting):
+        for i, proof in enumerate(proofs):
+            if proof.edit is None:
+                proofs[i] = _proved(proof, search, state, budget)
+            if not proofs[i].doubt:
+                return proofs[i]
+    return min(proofs, key=lambda proof: proof.doubt, default=None)
+
+
+def _cone(repair: Repair, state: State) -> Slice | None:
+    value = repair.places[0][0]
+    if id(value) in state.part.members:
+        return state.part.cone(value)
+    return None
+
+
+def _proved(
+    proof: Proof,
+    search: Callable[[Trial, Operands], Edit | None],
+    state: State,
+    budget: Budget,
+) -> Proof:
+    """The same with an edit, if one is found."""
+    value, array = proof.repair.places[0]
+    if proof.repair.kind == "left out" and search is changing:
+        return dataclasses.replace(proof, edit=_other_number(proof.repair, state, budget))
+    if proof.cone is None or proof.repair.kind not in ("made", "together"):
+        return proof
+    with budget.part(_SHARE) as share:
+        edit = search(Trial(proof.cone, value, array, share), state.operands)
+    return dataclasses.replace(proof, edit=edit)
+
+
+def _other_number(repair: Repair, state: State, budget: Budget) -> Edit | None:
+    """The number that an operation should have which changes nothing, as times 1 does."""
+    value, array = repair.places[0]
+    nodes = state.naming.without_effect(value)
+    if not nodes:
+        return None
+    trial = Trial(Slice(nodes, {id(v) for n in nodes for v in n.outputs}), value, array, budget)
+    return next(iter(solved_constants(trial, nodes[:1])), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +27,14 @@ class Budget:
 
     left: float
 
+    @contextlib.contextmanager
+    def part(self, share: float) -> Iterator[Budget]:
+        """A budget of its own of what is left; what it doesn't use stays."""
+        part = Budget(max(self.left, 0.0) * share)
+        given = part.left
+        yield part
+        self.left -= given - max(part.left, 0.0)
+
 
 class Trial:
     """A value of ours that ought to be another array.
@@ -45,6 +55,15 @@ class Trial:
         behind = np.cumsum(costs[::-1])[::-1]
         self._all = float(sum(costs))
         self._behind = {id(n): float(c) for n, c in zip(cone.nodes, behind, strict=True)}
+
+    def first(self, edits: Iterable[Edit]) -> Edit | None:
+        """The first that settles it, as far as the budget goes."""
+        for edit in edits:
+            if self.settles(edit):
+                return edit
+            if self._budget.left < 0:
+                break
+        return None
 
     def array(self, edit: Edit) -> np.ndarray | None:
         """The value with the edit made; None where that can't be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,30 @@ def score(port: Port, dtype: str) -> Score:
         tuple(cause.findings[0].confidence for cause in faulty.causes),
         tuple(accusations(right)),
     )
+
+
+def runs(name: str) -> tuple[list[set[int]], set[int]]:
+    """Of a port with several faults: those that each run names, and those that none does.
+
+    What a run names is right in the next, as whoever ports a model goes on.
+    """
+    port = Port("held_out", name)
+    module, lines = port.load(), port.path.read_text(encoding="utf-8").splitlines()
+    numbered = {
+        i: int(line.rsplit(maxsplit=1)[1]) for i, line in enumerate(lines, 1) if MARK in line
+    }
+    left, done = set(numbered.values()), []
+    while left:
+        fixed = frozenset(set(numbered.values()) - left)
+        ours = functools.partial(module.ours_without, fixed_faults=fixed)
+        found = causes(ours, module.reference, *cast(module.inputs(), "float32"), attribution=False)
+        places = [c.where.line for c in found.causes if c.where.file == str(port.path)]
+        named = {numbered[line] for line in places if line in numbered} & left
+        if not named:
+            break
+        done.append(named)
+        left -= named
+    return done, left
 
 
 def accusations(explanation: Explanation) -> list[str]:

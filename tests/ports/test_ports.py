@@ -8,12 +8,13 @@ table is written by `python -m pytest tests/ports -m '' --write-reports`.
 from pathlib import Path
 
 import pytest
-from ports.scoring import SETS, Port, Score, dtypes, ports, score
+from ports.scoring import SETS, SEVERAL, Port, Score, dtypes, ports, runs, score
 
 REPORT = Path(__file__).parents[2] / "reports" / "ports" / "table.md"
 # Of all the suite runs every eighth; `-m ''` takes the rest.
 SAMPLED = 8
 DONE: dict[tuple[Port, str], Score] = {}
+RUNS: dict[str, tuple[list[set[int]], set[int]]] = {}
 
 
 def chosen() -> list[object]:
@@ -36,6 +37,20 @@ def test_no_correct_port_is_accused(port: Port, dtype: str) -> None:
     assert found.accused == ()
 
 
+@pytest.mark.matrix
+@pytest.mark.parametrize("name", SEVERAL)
+def test_of_several_faults_a_run_names_some(name: str) -> None:
+    done, left = RUNS[name] = runs(name)
+    print(runs_row(name))
+    assert done, f"none of {left} was named"
+
+
+def runs_row(name: str) -> str:
+    done, left = RUNS[name]
+    named = "; then ".join(", ".join(map(str, sorted(numbers))) for numbers in done)
+    return f"| {name} | {named} | {', '.join(map(str, sorted(left))) or 'none'} |"
+
+
 def row(port: Port, dtype: str, found: Score) -> str:
     right = ", ".join(
         f"{'right' if ok else 'other'} ({confidence})"
@@ -49,7 +64,7 @@ def row(port: Port, dtype: str, found: Score) -> str:
 
 def test_the_bars_are_met_and_the_report_is_this_run(request: pytest.FixtureRequest) -> None:
     """Runs last, on what the test above has seen; the bars need all of it (`-m ''`)."""
-    if len(DONE) < len(chosen()):
+    if len(DONE) < len(chosen()) or len(RUNS) < len(SEVERAL):
         known = REPORT.read_text(encoding="utf-8").splitlines()
         assert {row(*key, found) for key, found in DONE.items()} <= set(known)
         return
@@ -82,6 +97,12 @@ How often a cause is right, by the confidence that it is told with, over all of 
 | confidence | right | of |
 | --- | --- | --- |
 {calibration()}
+
+Ports with several faults at once; what a run names is right in the next:
+
+| port | faults named, run after run | never named |
+| --- | --- | --- |
+{chr(10).join(map(runs_row, SEVERAL))}
 
 | port | dtype | rank of the faulty line | causes | causes on the correct port |
 | --- | --- | --- | --- | --- |

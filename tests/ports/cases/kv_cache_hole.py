@@ -42,7 +42,7 @@ def rms(t, weight):
 
 def turn(t, positions):
     rate = jnp.exp(jnp.arange(DEPTH // 2) * (-2 * np.log(10000.0) / DEPTH))
-    angle = rate * positions[:, None, None]
+    angle = (rate * positions[:, None, None]).astype(t.dtype)
     a, b = jnp.split(t, 2, axis=-1)
     return jnp.concatenate([a * jnp.cos(angle) - b * jnp.sin(angle), a * jnp.sin(angle) + b * jnp.cos(angle)], axis=-1)
 

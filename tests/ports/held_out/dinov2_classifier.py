@@ -10,7 +10,8 @@ HEADS, DEPTH, PATCH, REGISTERS = 3, 8, 4, 3
 def inputs():
     r = np.random.default_rng(104)
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[-1]), jnp.float32)
-    params = {"patch": n(24, 3 * PATCH**2), "b_patch": 0.3 * n(24), "cls": n(24), "reg": 3 * n(REGISTERS, 24), "pos": n(10, 24)}
+    params = {"patch": n(24, 3 * PATCH**2), "b_patch": 0.3 * n(24), "cls": n(24), "pos": n(10, 24)}
+    params["reg"] = 3 * n(REGISTERS, 24)
     params |= {"qkv": n(72, 24), "b_qkv": 0.3 * n(72), "proj": n(24, 24), "b_proj": 0.3 * n(24)}
     params |= {"fc1": n(48, 24), "b_fc1": 0.3 * n(48), "fc2": n(24, 48), "b_fc2": 0.3 * n(24)}
     params |= {"head": n(5, 48), "b_head": n(5)}
@@ -36,8 +37,8 @@ def reference(params, x):
     y = jax.nn.softmax(q @ k.swapaxes(2, 3) * DEPTH**-0.5, axis=-1) @ v
     y = y.swapaxes(1, 2).reshape(b, s, 24) @ params["proj"].T + params["b_proj"]
     t = t + params["ls0"] * y
-    y = jax.nn.gelu(ln(t, 1) @ params["fc1"].T + params["b_fc1"], approximate=False) @ params["fc2"].T + params["b_fc2"]
-    t = ln(t + params["ls1"] * y, 2)
+    y = jax.nn.gelu(ln(t, 1) @ params["fc1"].T + params["b_fc1"], approximate=False)
+    t = ln(t + params["ls1"] * (y @ params["fc2"].T + params["b_fc2"]), 2)
     pooled = jnp.concatenate([t[:, 0], t[:, 1 + REGISTERS :].mean(1)], -1)
     return pooled @ params["head"].T + params["b_head"]
 

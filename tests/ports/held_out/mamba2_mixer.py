@@ -53,7 +53,7 @@ class GatedRMSNorm:
 
 def causal_conv(t, kernel, bias):
     return bias + jax.lax.conv_general_dilated(
-        t, kernel.T[:, None, :], (1,), [(TAPS - 1, 0)], dimension_numbers=("NWC", "WIO", "NWC"), feature_group_count=MIXED
+        t, kernel.T[:, None, :], (1,), [(TAPS - 1, 0)], None, None, ("NWC", "WIO", "NWC"), MIXED
     )
 
 

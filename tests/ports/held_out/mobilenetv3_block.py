@@ -1,4 +1,4 @@
-"""MobileNetV3 block; the gate's hard sigmoid rises by 0.2 where PyTorch's rises by 1/6 (Paddle #44820, torch-mlir #2682)."""
+"""MobileNetV3 block; the hard sigmoid's slope is 0.2 where PyTorch's is 1/6 (Paddle #44820, torch-mlir #2682)."""
 
 import jax
 import jax.numpy as jnp

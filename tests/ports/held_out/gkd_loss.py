@@ -10,7 +10,8 @@ BETA, TEMPERATURE = 0.2, 0.9
 def inputs():
     r = np.random.default_rng(110)
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[-1]), jnp.float32)
-    params = {"student": n(48, 32), "teacher": 1.5 * n(48, 40), "b_student": n(48), "wide": n(40, 32), "narrow": n(32, 32)}
+    params = {"student": n(48, 32), "teacher": 1.5 * n(48, 40), "b_student": n(48)}
+    params |= {"wide": n(40, 32), "narrow": n(32, 32)}
     params["norm"] = jnp.asarray(1 + 0.1 * r.normal(size=32), jnp.float32)
     params["mask"] = jnp.asarray(np.arange(10) < np.array([[10], [6]]), jnp.float32)
     return params, jnp.asarray(2 * r.normal(size=(2, 10, 32)), jnp.float32)

@@ -1,4 +1,4 @@
-"""GPT-J block; neighbours are rotated but the angles are tiled (0 1 2 3 0 1 2 3), not repeated (0 0 1 1 ...) (vjepa2 #15)."""
+"""GPT-J block; the angles are tiled (0 1 0 1) for neighbours that turn together (0 0 1 1) (vjepa2 #15)."""
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,9 @@ HEADS, DEPTH, ROTARY = 2, 16, 8
 def inputs():
     r = np.random.default_rng(102)
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[-1]), jnp.float32)
-    params = {"q": n(32, 32), "k": n(32, 32), "v": n(32, 32), "o": n(32, 32), "fc_in": n(64, 32), "fc_out": n(32, 64)}
-    params |= {"fc_in_b": 0.3 * n(64), "fc_out_b": 0.3 * n(32), "beta": 0.3 * n(32)}
+    params = {"q": n(32, 32), "k": n(32, 32), "v": n(32, 32), "o": n(32, 32)}
+    params |= {"fc_in": n(64, 32), "fc_out": n(32, 64), "fc_in_b": 0.3 * n(64)}
+    params |= {"fc_out_b": 0.3 * n(32), "beta": 0.3 * n(32)}
     params["gamma"] = jnp.asarray(1 + 0.1 * r.normal(size=32), jnp.float32)
     return params, jnp.asarray(r.normal(size=(2, 10, 32)), jnp.float32)
 
@@ -60,7 +61,7 @@ class Rotary:
 
 def _block(params, x, right):
     mean = jnp.mean(x, axis=-1, keepdims=True)
-    scale = jax.lax.rsqrt(jnp.var(x, axis=-1, keepdims=True) + 1e-5) * params["gamma"]
+    scale = jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) - mean**2 + 1e-5) * params["gamma"]
     normed = x * scale + (params["beta"] - mean * scale)
     heads = lambda name: jnp.einsum("btm,hdm->bthd", normed, params[name].reshape(HEADS, DEPTH, -1))
     rotary = Rotary(x.shape[1], right)

@@ -47,17 +47,16 @@ class Norm:
         self.scale, self.bias = params[f"g{i}"], params[f"s{i}"]
 
     def __call__(self, t):
-        mean, var = jnp.mean(t, -1, keepdims=True), jnp.var(t, -1, keepdims=True)
-        inv = self.scale * jax.lax.rsqrt(var + 1e-5)
+        mean = jnp.einsum("...m->...", t)[..., None] / t.shape[-1]
+        inv = self.scale * jax.lax.rsqrt(jnp.einsum("...m,...m->...", t, t)[..., None] / t.shape[-1] - mean**2 + 1e-5)
         return t * inv + (self.bias - mean * inv)
 
 
 class Attention:
     def __init__(self, params, name):
-        get = lambda part: params[f"{name}_{part}"]
-        self.q, self.k, self.v = (get(n).reshape(HEADS, DEPTH, -1) for n in "qkv")
-        self.bq, self.bv = get("bq").reshape(HEADS, DEPTH), get("bv").reshape(HEADS, DEPTH)
-        self.o, self.bo = get("o").reshape(-1, HEADS, DEPTH), get("bo")
+        self.q, self.k, self.v = (params[f"{name}_{n}"].reshape(HEADS, DEPTH, -1) for n in "qkv")
+        self.bq, self.bv = (params[f"{name}_b{n}"].reshape(HEADS, DEPTH) for n in "qv")
+        self.o, self.bo = params[f"{name}_o"].reshape(-1, HEADS, DEPTH), params[f"{name}_bo"]
 
     def __call__(self, queries, memory, causal=False):
         q = (jnp.einsum("btm,hdm->bthd", queries, self.q) + self.bq) * DEPTH**-0.5

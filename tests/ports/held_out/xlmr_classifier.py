@@ -13,7 +13,8 @@ def inputs():
     r = np.random.default_rng(103)
     n = lambda *s: jnp.asarray(r.normal(size=s) / np.sqrt(s[-1]), jnp.float32)
     params = {"pos": n(10, 32), "q": n(32, 32), "k": n(32, 32), "v": n(32, 32), "o": n(32, 32)}
-    params |= {"i": n(64, 32), "f": n(32, 64), "dense": n(32, 32), "out": n(3, 32), "b_out": 0.3 * n(3), "b_i": 0.3 * n(64)}
+    params |= {"i": n(64, 32), "f": n(32, 64), "dense": n(32, 32), "out": n(3, 32)}
+    params |= {"b_out": 0.3 * n(3), "b_i": 0.3 * n(64)}
     params |= {f"b_{k}": 0.3 * n(32) for k in ("q", "k", "v", "o", "f", "dense")}
     params |= {f"g{i}": jnp.asarray(1 + 0.1 * r.normal(size=32), jnp.float32) for i in range(3)}
     params |= {f"s{i}": jnp.asarray(0.1 * r.normal(size=32), jnp.float32) for i in range(3)}

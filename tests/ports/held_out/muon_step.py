@@ -1,4 +1,4 @@
-"""Muon; PyTorch's rows / columns is kept for kernels that are stored (in, out), where it should be turned over (optax #1249)."""
+"""Muon; the scale by PyTorch's rows / columns is kept for kernels stored (in, out) (optax #1249)."""
 
 import jax
 import jax.numpy as jnp
