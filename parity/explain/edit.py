@@ -47,15 +47,18 @@ def edited(nodes: Sequence[Node], value: Value, chosen: Sequence[Node], made: Ch
     for node in nodes:
         if node not in chosen and not any(id(v) in fresh for v in node.inputs):
             continue
+        # An edit may make no sense: libraries refuse it in their own ways, or warn.
         try:
-            run = made(node) if node in chosen else node.run
-            if run is None:
-                return None
-            arrays = run(*(fresh.get(id(v), v.array) for v in node.inputs))
-        except Exception:  # an edit that makes no sense; libraries refuse it in their own ways
+            with np.errstate(all="ignore"):
+                run = made(node) if node in chosen else node.run
+                if run is None:
+                    return None
+                arrays = run(*(fresh.get(id(v), v.array) for v in node.inputs))
+        except Exception:
             return None
         for output, array in zip(node.outputs, arrays, strict=False):
             if np.shape(array) != output.array.shape:
                 return None
-            fresh[id(output)] = np.asarray(array).astype(output.array.dtype)
+            with np.errstate(all="ignore"):
+                fresh[id(output)] = np.asarray(array).astype(output.array.dtype)
     return fresh.get(id(value))

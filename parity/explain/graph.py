@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import numpy as np
 
 from parity.explain.location import NOWHERE, Location
 
@@ -118,7 +119,8 @@ class Graph:
     def edit(self, nodes: Sequence[Node], made: Callable[[Node], Any]) -> None:
         """Run something else at these operations from now on, and what depends on them again."""
         for node in nodes:
-            node.run = made(copy.copy(node)) or node.run
+            run = made(copy.copy(node))
+            node.run = node.run if run is None else _cast(run, node)
         for node in nodes:
             self.run_again(node)
 
@@ -139,3 +141,15 @@ class Graph:
                 changed.add(id(output))
                 result.append(output)
         return result
+
+
+def _cast(run: Callable[..., Sequence[Any]], node: Node) -> Callable[..., Sequence[Any]]:
+    """The same in the dtypes that the node's outputs have."""
+    dtypes = [value.array.dtype for value in node.outputs]
+
+    def cast(*arrays: Any) -> Sequence[Any]:
+        with np.errstate(all="ignore"):
+            made = [np.asarray(array) for array in run(*arrays)]
+            return [array.astype(dtype) for array, dtype in zip(made, dtypes, strict=True)]
+
+    return cast
