@@ -120,7 +120,10 @@ def _wrong_operands(
         first, second = makers
         alike = first and second and first.operation == second.operation
         if alike and first and second and depth < _DEPTH:
-            alone = all(sum(not v.constant for v in n.inputs) == 1 for n in (first, second))
+            # Of one operand nothing can be shared; a mask is made of others all the same.
+            alone = ours.array.dtype != bool and all(
+                sum(not v.constant for v in n.inputs) == 1 for n in (first, second)
+            )
             shared = {content(v) for v in first.inputs} & {content(v) for v in second.inputs}
             if shared or alone:
                 deeper = list(_wrong_operands(first, second, matcher, depth + 1))

@@ -27,6 +27,7 @@ class Edit:
       constant: the number that it takes, and the one that was there.
       general: it can be made wherever the same text is run.
       taken: a value that it takes into an operation that hadn't it; None where it takes none.
+      given: the value that it takes another one for; None where it takes none.
       frame: the statement below which it is made; that of the first operation if None.
       through: operations that have to be run again, besides those that made a value wrong.
     """
@@ -37,6 +38,7 @@ class Edit:
     constant: tuple[float, float] | None = None
     general: bool = True
     taken: Value | None = None
+    given: Value | None = None
     frame: Location | None = None
     through: tuple[Node, ...] = ()
 

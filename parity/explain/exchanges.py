@@ -31,6 +31,7 @@ def exchanges(cone: Slice, operands: Operands) -> Iterator[Edit]:
                 _reading(operand, other, operands),
                 general=False,
                 taken=other.at(first),
+                given=read,
                 frame=frame,
                 through=tuple(below) if len(below) > 1 else (),
             )

@@ -159,6 +159,7 @@ def _by_bits(
     if kind == "formula":
         # Neither the compiler nor another way of compiling has a part in it.
         found = find(own, theirs, kind)
+        _seen_from_there(found, ours, reference, inputs)
         return Explanation(grouped(found), False, notes=_unexplained(differ, found, own))
     faithful = faithfulness(ours, reference, inputs, own, theirs)
     found = [] if kind is None else find(own, theirs, kind)
@@ -175,6 +176,19 @@ def _by_bits(
         said = f"each operation alone agrees; compiled as a whole, {names} has other bits"
         explanation.notes.append(f"{said}. {tried_out}" if tried_out else said)
     return explanation
+
+
+def _seen_from_there(
+    found: Sequence[Finding],
+    ours: Callable[..., Any],
+    reference: Callable[..., Any],
+    inputs: Sequence[Any],
+) -> None:
+    """Where the reference departs from ours: one edit has a statement on each side."""
+    own, theirs = replay(ours, inputs, "ours"), replay(reference, inputs, "the reference")
+    there = find(theirs, own, "formula")
+    if len(grouped(found)) == len(grouped(there)) == 1:
+        found[0].edited_there = there[0].where
 
 
 explain = causes

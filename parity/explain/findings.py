@@ -36,6 +36,8 @@ class Finding:
       kind: whether it is found in float64 too, where nothing is rounded.
       wide: its arrays are what the programs give in float64.
       leads_to: name of the first output that depends on the operation; None if none does.
+      edited_there: the reference's statement at which it departs from ours, where that was looked
+        for from its side.
     """
 
     node: Node
@@ -54,6 +56,7 @@ class Finding:
     kind: Kind = "rounding"
     leads_to: str | None = None
     wide: bool = False
+    edited_there: Location | None = None
 
     @property
     def change(self) -> str:
@@ -77,6 +80,8 @@ class Finding:
     @property
     def counterpart_where(self) -> Location | None:
         """The reference's line that makes the value in question."""
+        if self.edited_there is not None:
+            return self.edited_there
         node = self.counterpart.reference.node if self.counterpart else None
         return node.where if node else None
 
@@ -86,6 +91,8 @@ class Finding:
         where = self.counterpart_where
         if self.counterpart is None or where is None or not where.file:
             return ""
+        if self.edited_there is not None:
+            return str(where)
         later = self.counterpart.ours not in self.node.outputs
         return f"{where}, where the two line up again" if later else str(where)
 

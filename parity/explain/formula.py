@@ -40,7 +40,7 @@ from parity.explain.trial import Budget, Trial
 from parity.program.jaxprs import Widening
 
 _ROUNDS = 12
-# How many operations all trials of edits may run again.
+# How many operations all trials of edits, and all of repairs, may run again.
 _MOST_RUNS = 400_000
 
 
@@ -117,6 +117,7 @@ class FormulaSearch:
         self._substituted = False
         self._found: list[Finding] = []
         self._budget = Budget(float(_MOST_RUNS))
+        self._repairing = Budget(float(_MOST_RUNS))
 
     def findings(self) -> list[Finding]:
         for _ in range(_ROUNDS):
@@ -127,7 +128,7 @@ class FormulaSearch:
             finding.kind, finding.wide = "formula", True
             finding.confidence = "high" if proved else finding.confidence
             finding.leads_to = self._ours.first_output(finding.node)
-        return sorted(self._found, key=lambda finding: finding.node.index)
+        return sorted(self._found, key=lambda f: (f.confidence == "low", f.node.index))
 
     def _wrong(self) -> dict[str, Value]:
         return {
@@ -156,7 +157,9 @@ class FormulaSearch:
             Operands(self._ours, self._matcher, known, theirs, self._data),
             Naming(self._ours, self._matcher, known, self._data, self._provenance),
         )
-        repairs = Repairs(self._ours, self._matcher, part, theirs, known, self._data)
+        repairs = Repairs(
+            self._ours, self._matcher, part, theirs, known, self._data, self._repairing
+        )
         best = best_proof(repairs, state, self._budget)
         if best is None or best.doubt:
             name, value = next(iter(wrong.items()))

@@ -83,7 +83,9 @@ class Naming:
             where, words = self._read(repair)
         if repair.kind == "too many" or (edit is not None and edit.constant is not None):
             where = self._number(node, where)
-        nearby = [*(n.where for n in inner[::-1]), *alternatives(node, where, self._ours)]
+        given = edit.given.node if edit is not None and edit.given is not None else None
+        nearby = [given.where] if given is not None else []
+        nearby += [*(n.where for n in inner[::-1]), *alternatives(node, where, self._ours)]
         finding = Finding(
             node,
             where,

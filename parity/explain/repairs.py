@@ -18,6 +18,7 @@ from parity.explain.guesses import Guesses
 from parity.explain.match import Matcher
 from parity.explain.repair import Repair
 from parity.explain.slices import Slice, called_again
+from parity.explain.trial import Budget
 
 _GUESSES = 8
 _AHEAD = 40
@@ -35,6 +36,7 @@ class Repairs:
       theirs: the reference's: what leads to these outputs, of values that ours hasn't.
       known: ids of our values that the reference has.
       data: ids of our values that depend on what the function is given.
+      budget: for what is run again to see whether a repair is one.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class Repairs:
         theirs: Slice,
         known: set[int],
         data: set[int],
+        budget: Budget,
     ) -> None:
+        self._budget = budget
         self._ours = ours
         self._matcher = matcher
         self._part = part
@@ -86,6 +90,8 @@ class Repairs:
         best: Repair | None = None
         reach = 0
         for repair in itertools.chain(*kinds):
+            if self._budget.left < 0:
+                break
             found = self._reach({id(v): array for v, array in repair.places})
             if repair.kind == "too many" and found < _SEVERAL:
                 continue  # the reference may do it later: a scale on the scores, not on the query
@@ -219,6 +225,7 @@ class Repairs:
             joined = joined or any(
                 made[id(v)][1] if id(v) in made else self._has_a_part(v) for v in node.inputs
             )
+            self._budget.left -= 1
             arrays = node.run(*(made[id(v)][0] if id(v) in made else v.array for v in node.inputs))
             for output, array in zip(node.outputs, arrays, strict=True):
                 made[id(output)] = (array, joined)

@@ -125,6 +125,12 @@ def _broadcast(p: Params, x: np.ndarray) -> np.ndarray:
     return np.broadcast_to(x.reshape(shape), p["shape"])
 
 
+def _reshaped(p: Params, x: np.ndarray) -> np.ndarray:
+    """Its axes in another order first, where one is given."""
+    order = p.get("dimensions")
+    return (x if order is None else x.transpose(order)).reshape(p["new_sizes"])
+
+
 def _sliced(p: Params, x: np.ndarray) -> np.ndarray:
     strides = p["strides"] or (1,) * x.ndim
     places = zip(p["start_indices"], p["limit_indices"], strides, strict=True)
@@ -152,7 +158,7 @@ _WITH_PARAMETERS: dict[str, Host] = {
     "integer_pow": lambda p, x: x ** p["y"] if p["y"] >= 0 else 1 / x ** -p["y"],
     "dot_general": _dot_general,
     "broadcast_in_dim": _broadcast,
-    "reshape": lambda p, x: x.reshape(p["new_sizes"]),
+    "reshape": _reshaped,
     "transpose": lambda p, x: x.transpose(p["permutation"]),
     "squeeze": lambda p, x: np.squeeze(x, axis=tuple(p["dimensions"])),
     "concatenate": lambda p, *xs: np.concatenate(xs, axis=p["dimension"]),

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+from cases import SMALL
 from faults.table import Edit
 
+from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
+from jaxformer.config import Rope
+from parity.explain.location import Location
+
+# A block of each kind, rows longer than the window, a RoPE factor, and no size or scale that hides
+# a fault by being a power of two.
+CONFIG = dataclasses.replace(
+    SMALL,
+    width=96,
+    query_pre_attn_scalar=24,
+    layer_kinds=("local", "global"),
+    global_rope=Rope(1_000_000, 8.0),
+)
 SOURCE = Path(__file__).parents[2] / "jaxformer"
 FILES = ("layers", "attention", "model")
 _numbers = itertools.count()
@@ -27,13 +43,29 @@ class Statement:
     last: int
     function: tuple[int, int]
 
+    def holds(self, place: Location | None) -> bool:
+        """Whether the place is one of its lines."""
+        return (
+            place is not None and place.file == self.file and self.first <= place.line <= self.last
+        )
+
 
 @dataclass(frozen=True)
 class Subject:
     """An edited model, and the statements that its edits are to be found at."""
 
-    forward: Any
+    model: Callable[..., Any]
     statements: list[Statement]
+
+    def forward(self, params: Any, tokens: Any) -> Any:
+        """Logits, as a function of the model's inputs alone."""
+        return self.model(params, tokens, CONFIG)
+
+
+def model_inputs() -> tuple[Any, Any]:
+    """Weights in float32, and two rows of tokens."""
+    params = synthetic_params(CONFIG, 0, "float32")
+    return params, jnp.asarray(synthetic_tokens(CONFIG, 2, 20, 0))
 
 
 def edited(edits: Sequence[Edit], folder: Path) -> Subject:
