@@ -41,6 +41,7 @@ from parity.program.jaxprs import Widening
 
 _ROUNDS = 12
 # How many operations all trials of edits, and all of repairs, may run again.
+_MOST_REPAIRS = 1_000_000
 _MOST_RUNS = 400_000
 
 
@@ -117,7 +118,7 @@ class FormulaSearch:
         self._substituted = False
         self._found: list[Finding] = []
         self._budget = Budget(float(_MOST_RUNS))
-        self._repairing = Budget(float(_MOST_RUNS))
+        self._repairing = Budget(float(_MOST_REPAIRS))
 
     def findings(self) -> list[Finding]:
         for _ in range(_ROUNDS):
@@ -128,7 +129,7 @@ class FormulaSearch:
             finding.kind, finding.wide = "formula", True
             finding.confidence = "high" if proved else finding.confidence
             finding.leads_to = self._ours.first_output(finding.node)
-        return sorted(self._found, key=lambda f: (f.confidence == "low", f.node.index))
+        return sorted(self._found, key=lambda finding: finding.node.index)
 
     def _wrong(self) -> dict[str, Value]:
         return {

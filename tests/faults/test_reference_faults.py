@@ -19,7 +19,7 @@ REPORT = Path(__file__).parents[2] / "reports" / "faults" / "reference.md"
 # The suite takes every sixth; `-m ''` takes all.
 SIXTH = 6
 # How many of the whole list are named today.
-FLOOR = 42
+FLOOR = 57
 HOW: dict[str, str] = {}
 
 
