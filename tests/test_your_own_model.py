@@ -80,7 +80,10 @@ def test_two_functions_are_compared(my_port: ModuleType, request: pytest.Fixture
     text = printed(code)
     check_kept("diff.txt", text, request)
     assert "\nours  DIVERGED at output\n" in text
-    assert command("compare", "--out", "report") == (1, text, "")
+    status, out, err = command("compare", "--out", "report")
+    assert (status, err) == (1, "")
+    assert out.startswith(text.rstrip())
+    assert "\nours: 1 statement where ours departs\n" in out
     assert "report.html" in os.listdir("report")
 
 
