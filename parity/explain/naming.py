@@ -18,7 +18,7 @@ from parity.explain.match import Knowledge, Matcher
 from parity.explain.provenance import Provenance
 from parity.explain.repair import Repair
 from parity.explain.slices import Slice, from_data
-from parity.explain.statements import MOVING, PARTS, Statements
+from parity.explain.statements import PARTS, Statements, helper_call, is_given, moves
 
 # How many operations a misplaced value is followed back.
 _BACK = 80
@@ -220,7 +220,7 @@ class Naming:
         at = "more" if theirs is None else f"{theirs.operation} at {theirs.where}"
         while made is not None and made.operation in PARTS:
             made = maker_of(made.inputs[0], self._matcher)
-        if made is None or _given(value):
+        if made is None or is_given(value):
             return node.where, f"before it the reference has {at}"
         return self._statements.call(made, [made], repair.whole), f"after it the reference has {at}"
 
@@ -242,11 +242,11 @@ class Naming:
         tables = [node for node in inner if not self._from_data(node)]
         one_line = len({node.where.place for node in cone.nodes}) == 1
         if leaves and (one_line or len(tables) == len(inner)):
-            caller = _helper(cone.nodes)
+            caller = helper_call(cone.nodes)
             if caller is not None:
                 return caller
         if tables and (len(tables) == len(inner) or self._has_tables(theirs)):
-            return _helper(tables)
+            return helper_call(tables)
         return self._shared(cone, theirs)
 
     def _has_tables(self, theirs: Slice) -> bool:
@@ -284,7 +284,7 @@ class Naming:
             node = frontier.pop(0) if frontier else None
             if node is None:
                 continue
-            if _moves(node) and any(self._stands(v) for v in node.inputs if not v.constant):
+            if moves(node) and any(self._stands(v) for v in node.inputs if not v.constant):
                 if node.operation != "gather":
                     return node
                 looked_up.append(node)  # in the right place perhaps, by indices in the wrong order
@@ -295,28 +295,3 @@ class Naming:
         """As the reference's does; or the reference has no such value."""
         placed = self._matcher.placed(self._matcher.prints.of(value))
         return placed or id(value) not in self._known
-
-
-def _helper(inner: Sequence[Node]) -> Location | None:
-    """The caller of the one function that holds all of these: another may have to be called."""
-    callers = {(node.where.file, node.where.function, node.where.caller) for node in inner}
-    (_, _, caller), *others = callers
-    return None if others else caller
-
-
-def _moves(node: Node) -> bool:
-    """Elements stand in other places after it, where the order of axes is none."""
-    if node.operation == "reshape":
-        shapes = [v.array.shape for v in (node.inputs[0], node.outputs[0])]
-        own, made = ([size for size in shape if size != 1] for shape in shapes)
-        return own != made
-    return node.operation in MOVING
-
-
-def _given(value: Value) -> bool:
-    """Part of what the function is given, as it is."""
-    while value.node is not None:
-        if value.node.operation not in PARTS:
-            return False
-        value = value.node.inputs[0]
-    return not value.constant

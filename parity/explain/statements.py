@@ -109,3 +109,28 @@ class Statements:
                 if elsewhere and all(id(v) in self._known for v in other.outputs):
                     return caller
         return None
+
+
+def helper_call(inner: Sequence[Node]) -> Location | None:
+    """The caller of the one function that holds all of these: another may have to be called."""
+    callers = {(node.where.file, node.where.function, node.where.caller) for node in inner}
+    (_, _, caller), *others = callers
+    return None if others else caller
+
+
+def moves(node: Node) -> bool:
+    """Elements stand in other places after it, where the order of axes is none."""
+    if node.operation == "reshape":
+        shapes = [v.array.shape for v in (node.inputs[0], node.outputs[0])]
+        own, made = ([size for size in shape if size != 1] for shape in shapes)
+        return own != made
+    return node.operation in MOVING
+
+
+def is_given(value: Value) -> bool:
+    """Part of what the function is given, as it is."""
+    while value.node is not None:
+        if value.node.operation not in PARTS:
+            return False
+        value = value.node.inputs[0]
+    return not value.constant

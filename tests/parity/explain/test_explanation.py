@@ -194,7 +194,7 @@ def test_a_line_of_the_reference_that_is_farther_on_is_said_to_be() -> None:
     (finding,) = cause.findings
     there = f"tests/parity/explain/test_explanation.py:{line_of(norm, 'variance + eps')}"
     assert there.endswith(finding.counterpart_place)
-    earlier = dataclasses.replace(finding, node=finding.node.inputs[0].node)
+    earlier = dataclasses.replace(finding, node=finding.node.inputs[0].node, edited_there=None)
     assert earlier.counterpart_place.endswith(", where the two line up again")
 
 

@@ -89,7 +89,7 @@ def test_an_operation_on_numbers_alone_is_said_to_be_of_constants() -> None:
         lambda x: x * jnp.sqrt(jnp.float32(3.0)), lambda x: x * jnp.sqrt(jnp.float32(5.0)), X
     )
     assert "sqrt of constants: " in said(explained)
-    (first, *_) = document(explained)
+    (first, *_) = document(explained).causes
     assert dict(first["lines"])["operation"].startswith("sqrt of constants: ")
 
 
