@@ -16,7 +16,7 @@ import numpy as np
 
 from parity.explain.figures import mismatched
 from parity.program.jaxprs import Widening
-from parity.trace.recorder import COMPILER_OPTIONS
+from parity.trace.recorder import compiler_options
 
 Fn = Callable[..., Any]
 
@@ -100,7 +100,7 @@ def _run(fn: Fn, inputs: Sequence[Any], options: dict[str, Any] | None = None) -
 
 
 def _strict(fn: Fn, inputs: Sequence[Any]) -> list[np.ndarray]:
-    return _run(fn, inputs, COMPILER_OPTIONS["strict"])
+    return _run(fn, inputs, compiler_options("strict"))
 
 
 def _eager(fn: Fn, inputs: Sequence[Any]) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from parity.explain.figures import mismatched
 from parity.explain.graph import Graph
-from parity.trace.recorder import COMPILER_OPTIONS, NumericsMode
+from parity.trace.recorder import NumericsMode, compiler_options
 
 _SIDES = ("ours", "the reference")
 _CHECKED = "checked: run one operation at a time"
@@ -79,7 +79,7 @@ def _replayed(graph: Graph) -> dict[str, np.ndarray]:
 def _compiled(
     fn: Callable[..., Any], inputs: Sequence[Any], graph: Graph, mode: NumericsMode
 ) -> dict[str, np.ndarray]:
-    compiled = jax.jit(lambda *args: fn(*args), compiler_options=COMPILER_OPTIONS[mode])
+    compiled = jax.jit(lambda *args: fn(*args), compiler_options=compiler_options(mode))
     leaves = jax.tree.leaves(compiled(*inputs))
     names = map(_named, graph.outputs)
     return {name: np.asarray(leaf) for name, leaf in zip(names, leaves, strict=True)}

@@ -21,11 +21,11 @@ from parity.sides.staged import StagedSide
 from parity.trace.frames import FrameSpec, Sink, Trace
 from parity.trace.manifest import Manifest, digest
 from parity.trace.recorder import (
-    COMPILER_OPTIONS,
     NumericsMode,
     Recording,
     TapRecorder,
     compile_recording,
+    compiler_options,
     run_untapped,
     untapped,
 )
@@ -132,7 +132,7 @@ def function_side(
       RequestError: the callable can't be run.
     """
     fn = hoisted(
-        call.fn, route_of(call.fn, *call.args, compiler_options=COMPILER_OPTIONS[numerics])
+        call.fn, route_of(call.fn, *call.args, compiler_options=compiler_options(numerics))
     )
 
     def tapped(*args: Any, tap: Tap) -> Any:

@@ -31,7 +31,7 @@ from parity.arrays.metrics import compare_arrays
 from parity.errors import RequestError
 from parity.sides.recording import record_trace
 from parity.studies.summation import Chain, replay, reveal
-from parity.trace.recorder import COMPILER_OPTIONS, NumericsMode
+from parity.trace.recorder import NumericsMode, compiler_options
 
 FORMULATIONS: tuple[Gating, ...] = get_args(Gating)
 OFFICIAL: Gating = "fused"
@@ -219,7 +219,7 @@ def _block(config: Config, params: BlockParams, stream: jax.Array, tokens: jax.A
 
 def _modes(fn: Callable[..., jax.Array]) -> dict[str, Callable[..., jax.Array]]:
     def jitted(numerics: NumericsMode) -> Callable[..., jax.Array]:
-        return jax.jit(fn, compiler_options=COMPILER_OPTIONS[numerics])
+        return jax.jit(fn, compiler_options=compiler_options(numerics))
 
     return {"default": jitted("default"), "strict": jitted("strict"), "op_by_op": fn}
 

@@ -33,11 +33,22 @@ NumericsMode = Literal["default", "strict"]
 _WHOLE_BYTES = 32 << 20
 _PIECE_BYTES = 8 << 20
 
-# `strict`: no excess precision inside fusions, each operation rounds where it is written.
-COMPILER_OPTIONS: dict[NumericsMode, dict[str, Any] | None] = {
-    "default": None,
-    "strict": {"xla_allow_excess_precision": False},
-}
+_STRICT = {"xla_allow_excess_precision": False}
+# From jaxlib 0.10.2 on sums are left to kernels of a library, which keep it all the same.
+_OWN_KERNELS = {"xla_cpu_experimental_ynn_fusion_type": ""}
+
+
+@functools.cache
+def compiler_options(numerics: NumericsMode) -> dict[str, Any] | None:
+    """What XLA is told: in `strict` each operation rounds where it is written, in fusions too."""
+    if numerics == "default":
+        return None
+    options = {**_STRICT, **_OWN_KERNELS}
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:  # this XLA has no such kernels
+        return _STRICT
+    return options
 
 
 def untapped(name: str, value: jax.Array) -> jax.Array:
@@ -165,7 +176,7 @@ def compile_recording(
       fn: a function of pytrees of arrays with a keyword argument `tap`.
       args: arrays, or `jax.ShapeDtypeStruct` in their place.
       recorder: a fresh TapRecorder; by default one that selects every tap.
-      numerics: how to compile, see COMPILER_OPTIONS.
+      numerics: how to compile, see compiler_options.
 
     Raises:
       RequestError: the function has no taps, or none is selected.
@@ -189,4 +200,4 @@ def _jit(fn: TappedFunction, tap: Callable[..., jax.Array], numerics: NumericsMo
     def tapped(*args: Any) -> jax.Array:
         return fn(*args, tap=tap)
 
-    return jax.jit(tapped, compiler_options=COMPILER_OPTIONS[numerics])
+    return jax.jit(tapped, compiler_options=compiler_options(numerics))
