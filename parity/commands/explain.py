@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from parity.commands.arguments import (
     ABOUT,
@@ -16,6 +17,9 @@ from parity.commands.arguments import (
 )
 from parity.errors import RequestError
 from parity.subjects.registry import chosen
+
+if TYPE_CHECKING:
+    from parity.explain import Explanation
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,9 +50,17 @@ def _command(arguments: list[str]) -> int:
         raise RequestError(f"--repro must be a new .py file in an existing folder; got {repro}")
     progress = Progress()
     explanation = subject.explained(parsed)(progress)
-    if repro is not None:
-        from parity.explain.repro import write_repro
-
-        progress(f"wrote {write_repro(explanation, repro)}")
     print(explanation)
+    if repro is not None:
+        _write_repro(explanation, repro, progress)
     return HOLDS if explanation.harmless else DIFFERS
+
+
+def _write_repro(explanation: Explanation, path: Path, progress: Progress) -> None:
+    """A script, or why there is none: what was found is told all the same."""
+    from parity.explain.repro import UnwritableError, write_repro
+
+    try:
+        progress(f"wrote {write_repro(explanation, path)}")
+    except UnwritableError as reason:
+        progress(f"no script written: {reason}")

@@ -17,6 +17,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
@@ -37,7 +39,9 @@ class Fingerprint:
 
 
 def fingerprint(array: Any) -> Fingerprint:
-    """Of an array of any numeric dtype."""
+    """Of an array of any numeric dtype, or of random keys."""
+    if jnp.issubdtype(getattr(array, "dtype", np.float32), jax.dtypes.prng_key):
+        array = jax.random.key_data(array)
     bits = _number_bits(np.asarray(array))
     bits = without_constant_axes(bits)
     flat = bits.reshape(-1)

@@ -26,6 +26,8 @@ from parity.program.jaxprs import Widening, called
 
 # An array of fewer elements that a program holds is taken for a number written in it.
 _WRITTEN = 16
+# A loop that runs until float32 stops changing may run for ever in float64.
+_TURNS = 2_000
 _RANDOM = frozenset(("random_bits", "random_seed", "random_wrap", "threefry2x32", "rng_uniform"))
 
 
@@ -164,7 +166,7 @@ class _Replay:
         if name == "scan":
             return self._scan(eqn.params, inputs, where, outer)
         if name == "while":
-            return self._while(eqn.params, inputs, outer)
+            return self._while(eqn.params, inputs, where, outer)
         if name == "cond":
             index, *operands = inputs
             return self.program(eqn.params["branches"][int(index.array)], operands, outer)
@@ -224,17 +226,31 @@ class _Replay:
         stacked = []
         for column in zip(*(made[step] for step in steps), strict=True):
             stacked += self._node("stack", {}, lambda *x: [self._stack(x)], list(column), where)
+        if not params["length"]:
+            avals = params["jaxpr"].out_avals[carried:]
+            stacked = [Value(np.zeros((0, *a.shape), a.dtype), constant=True) for a in avals]
         return [*carry, *stacked]
 
     def _stack(self, arrays: Sequence[Any]) -> Any:
         return jnp.stack(arrays) if self._wide is None else np.stack(arrays)
 
-    def _while(self, params: Any, inputs: list[Value], outer: Location | None) -> list[Value]:
+    def _while(
+        self, params: Any, inputs: list[Value], where: Location, outer: Location | None
+    ) -> list[Value]:
         conditions, bodies = params["cond_nconsts"], params["body_nconsts"]
         fixed = inputs[conditions : conditions + bodies]
         carry = inputs[conditions + bodies :]
-        while True:
+        for _ in range(_TURNS):
             (going,) = self.program(params["cond_jaxpr"], [*inputs[:conditions], *carry], outer)
+            if going.array.size != 1:
+                raise RequestError(
+                    f"{self._label} has a while loop under vmap, whose rows end at turns of their "
+                    f"own (at {where}); call it without vmap"
+                )
             if not bool(going.array):
                 return list(carry)
             carry = self.program(params["body_jaxpr"], [*fixed, *carry], outer)
+        raise RequestError(
+            f"{self._label} has a while loop of more than {_TURNS:,} turns (at {where}); it is run "
+            "turn by turn here, so give an input for which it ends sooner"
+        )

@@ -27,6 +27,11 @@ from parity.explain.graph import Node, Value
 
 _MOST_OPERATIONS = 60
 
+
+class UnwritableError(RequestError):
+    """A departure that no script can show."""
+
+
 _TEMPLATE = '''\
 """{title}
 
@@ -96,7 +101,7 @@ def write_repro(explanation: Explanation, path: Path) -> Path:
     """
     finding = next((c.findings[0] for c in explanation.causes if _shows(c.findings[0])), None)
     if finding is None:
-        raise RequestError("--repro: nothing departs that has a counterpart, so nothing to show")
+        raise UnwritableError("nothing departs that has a counterpart, so nothing to show")
     data = path.with_suffix(".safetensors")
     text, arrays = _script(finding, data.name)
     try:
@@ -193,8 +198,8 @@ def _body(value: Value, known: set[int], shared: dict[str, Value]) -> _Body:
             visit(given)
         nodes.append(node)
         if len(nodes) > _MOST_OPERATIONS:
-            raise RequestError(
-                f"--repro: more than {_MOST_OPERATIONS} operations lie between what both sides "
+            raise UnwritableError(
+                f"more than {_MOST_OPERATIONS} operations lie between what both sides "
                 "know and the difference"
             )
         for number, output in enumerate(node.outputs):
@@ -222,7 +227,7 @@ def _call(node: Node, given: str) -> str:
     if node.operation == "stack" and not node.parameters:
         return f"jnp.stack([{given}])"
     if not hasattr(primitives, f"{node.operation}_p"):
-        raise RequestError(f"--repro: the operation {node.operation} can't be written down")
+        raise UnwritableError(f"the operation {node.operation} can't be written down")
     named = "".join(f", {key}={_literal(value)}" for key, value in node.parameters.items())
     return f"p.{node.operation}_p.bind({given}{named})"
 
@@ -232,7 +237,7 @@ def _operand(value: Value, body: _Body) -> str:
         return body.names[id(value)]
     array = np.asarray(value.array)
     if array.size > 64:
-        raise RequestError("--repro: a long constant can't be written down; pass it as an argument")
+        raise UnwritableError("a long constant can't be written down; pass it as an argument")
     listed = array.astype(np.float64).tolist() if array.dtype.kind in "fV" else array.tolist()
     text = repr(listed).replace("inf", "np.inf").replace("nan", "np.nan")
     return f"jnp.asarray({text}, {_literal(array.dtype)})"
@@ -248,7 +253,7 @@ def _literal(value: Any) -> str:
         return f'jnp.dtype("{np.dtype(value).name}")'
     if isinstance(value, tuple):
         if type(value) is not tuple:  # a named one
-            raise RequestError(f"--repro: {type(value).__name__} can't be written down")
+            raise UnwritableError(f"{type(value).__name__} can't be written down")
         inner = "".join(f"{_literal(item)}, " for item in value)
         return f"({inner.strip()})" if len(value) == 1 else f"({inner.rstrip(', ')})"
     if isinstance(value, enum.Enum) and hasattr(jax.lax, type(value).__name__):
@@ -260,7 +265,7 @@ def _literal(value: Any) -> str:
         ]
         named = ", ".join(f"{name}={_literal(getattr(value, name))}" for name in fields)
         return f"lax.GatherDimensionNumbers({named})"
-    raise RequestError(f"--repro: {type(value).__name__} can't be written down")
+    raise UnwritableError(f"{type(value).__name__} can't be written down")
 
 
 def _adapt(array: Any, adapted: Any) -> str:
@@ -271,4 +276,4 @@ def _adapt(array: Any, adapted: Any) -> str:
         moved = array.transpose((*order, *rest)).reshape(adapted.shape)
         if bool((moved == adapted).all()):
             return f".transpose({(*order, *rest)}).reshape({tuple(adapted.shape)})"
-    raise RequestError("--repro: the two values' layouts can't be brought together")
+    raise UnwritableError("the two values' layouts can't be brought together")

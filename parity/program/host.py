@@ -7,6 +7,7 @@ table is run by JAX.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,8 @@ Host = Callable[..., Any]
 def on_host(name: str, params: Params) -> Callable[..., Sequence[np.ndarray]] | None:
     """The operation of these parameters: arrays in, arrays out; None where it has no row."""
     plain, made = _ELEMENTWISE.get(name), _WITH_PARAMETERS.get(name)
-    if plain is None and made is None:
+    narrow = params.get("preferred_element_type")
+    if (plain is None and made is None) or (narrow is not None and np.dtype(narrow).kind in "iu"):
         return None
 
     def run(*arrays: Any) -> Sequence[np.ndarray]:
@@ -38,7 +40,7 @@ def _logistic(x: np.ndarray) -> np.ndarray:
 
 
 def _divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    if a.dtype.kind == "f":
+    if a.dtype.kind in "fc":
         return a / b
     return np.trunc(a / np.where(b == 0, 1, b)).astype(a.dtype)
 
@@ -111,11 +113,11 @@ def _dot_general(p: Params, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     rest_b = [i for i in range(b.ndim) if i not in (*over_b, *batch_b)]
     count = int(np.prod([a.shape[i] for i in over_a], dtype=np.int64))
     batch = tuple(a.shape[i] for i in batch_a)
-    left = a.transpose(*batch_a, *rest_a, *over_a).reshape(*batch, -1, count)
-    right = b.transpose(*batch_b, *over_b, *rest_b).reshape(*batch, count, -1)
+    own, others = [a.shape[i] for i in rest_a], [b.shape[i] for i in rest_b]
+    left = a.transpose(*batch_a, *rest_a, *over_a).reshape(*batch, math.prod(own), count)
+    right = b.transpose(*batch_b, *over_b, *rest_b).reshape(*batch, count, math.prod(others))
     made = left @ right
-    shape = (*batch, *(a.shape[i] for i in rest_a), *(b.shape[i] for i in rest_b))
-    return made.reshape(shape)
+    return made.reshape((*batch, *own, *others))
 
 
 def _broadcast(p: Params, x: np.ndarray) -> np.ndarray:
@@ -148,6 +150,15 @@ def _summed(p: Params, x: np.ndarray) -> np.ndarray:
     return x.sum(axis=tuple(p["axes"]), dtype=x.dtype)
 
 
+def _bounds(x: np.ndarray) -> tuple[Any, Any]:
+    """The least and the greatest number of a dtype, which the extremes of nothing are."""
+    if x.dtype.kind == "f":
+        return -np.inf, np.inf
+    if x.dtype.kind == "b":
+        return False, True
+    return np.iinfo(x.dtype).min, np.iinfo(x.dtype).max
+
+
 def _accumulated(p: Params, x: np.ndarray) -> np.ndarray:
     if not p["reverse"]:
         return np.cumsum(x, axis=p["axis"], dtype=x.dtype)
@@ -166,8 +177,8 @@ _WITH_PARAMETERS: dict[str, Host] = {
     "slice": _sliced,
     "iota": _iota,
     "reduce_sum": _summed,
-    "reduce_max": lambda p, x: x.max(axis=tuple(p["axes"])),
-    "reduce_min": lambda p, x: x.min(axis=tuple(p["axes"])),
+    "reduce_max": lambda p, x: x.max(axis=tuple(p["axes"]), initial=_bounds(x)[0]),
+    "reduce_min": lambda p, x: x.min(axis=tuple(p["axes"]), initial=_bounds(x)[1]),
     "reduce_prod": lambda p, x: x.prod(axis=tuple(p["axes"]), dtype=x.dtype),
     "reduce_and": lambda p, x: x.all(axis=tuple(p["axes"])),
     "reduce_or": lambda p, x: x.any(axis=tuple(p["axes"])),

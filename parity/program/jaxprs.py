@@ -143,7 +143,8 @@ class Widening:
         if isinstance(value, core.Jaxpr):  # what a reduction or scatter combines elements by
             return self._inner(value, core.ClosedJaxpr(value, ())).jaxpr
         if isinstance(value, tuple) and value and isinstance(value[0], core.ClosedJaxpr):
-            return tuple(self._inner(inner, inner) for inner in value)
+            wide = [self._parameter(inner) for inner in value]
+            return type(value)(*wide) if hasattr(value, "_fields") else tuple(wide)
         if isinstance(value, np.dtype) and is_inexact(value):
             return self._widened(value)
         return value

@@ -143,6 +143,7 @@ class StagePrograms:
         self._programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
     def run(self, stage: Stage, fn: TappedFunction, arguments: tuple[Any, ...]) -> Any:
+        arguments = jax.tree.map(lambda x: x if hasattr(x, "dtype") else np.asarray(x), arguments)
         leaves, structure = jax.tree.flatten(arguments)
         key = (stage.kind, structure, *((leaf.shape, str(leaf.dtype)) for leaf in leaves))
         if key not in self._programs:

@@ -130,8 +130,26 @@ def _module(name: str, argument: str) -> ModuleType:
 
 
 def _importable(folder: Path) -> None:
+    """Its files are what is imported by their names: another folder may have a `layers.py`, too."""
+    for name in [*{path.stem for path in folder.glob("*.py")}, *_packages(folder)]:
+        known = getattr(sys.modules.get(name), "__file__", None)
+        if known is not None and any(Path(known).is_relative_to(own) for own in _ADDED - {folder}):
+            for held in [n for n in sys.modules if n == name or n.startswith(f"{name}.")]:
+                del sys.modules[held]
     if str(folder) not in sys.path:
+        _ADDED.add(folder)
         sys.path.insert(0, str(folder))
+    elif folder in _ADDED:
+        sys.path.remove(str(folder))
+        sys.path.insert(0, str(folder))
+
+
+# Folders of users' files that were put in the path.
+_ADDED: set[Path] = set()
+
+
+def _packages(folder: Path) -> set[str]:
+    return {path.parent.name for path in folder.glob("*/__init__.py")}
 
 
 def _there(module: ModuleType) -> str:

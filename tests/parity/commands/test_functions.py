@@ -10,6 +10,8 @@ import pytest
 from parity.__main__ import main as parity_command
 from parity.commands import compare, explain, record
 
+pytestmark = pytest.mark.quick
+
 PORT = """
 import jax, jax.numpy as jnp
 
@@ -80,6 +82,7 @@ def test_explain_names_the_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "port.py:10" in capsys.readouterr().out
 
 
+@pytest.mark.optimised  # as in the process that it starts
 def test_a_recorded_run_is_a_reference_without_gemma_and_refused_for_other_inputs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -159,3 +162,16 @@ def test_a_trace_has_no_statements(capsys: pytest.CaptureFixture[str]) -> None:
     assert compare.main([*asked, "--out", "two", "--explain"]) == 2
     assert "--explain needs a reference with lines" in capsys.readouterr().err
     assert not Path("two").exists()
+
+
+def test_helpers_of_one_name_in_two_folders_are_two(capsys: pytest.CaptureFixture[str]) -> None:
+    for folder, factor in (("v1", 3), ("v2", 2)):
+        Path(folder).mkdir()
+        Path(folder, "layers.py").write_text(f"def act(x):\n    return x * {factor}\n")
+        Path(folder, "model.py").write_text(
+            "import jax.numpy as jnp\nfrom layers import act\n\n"
+            "def f(x):\n    return act(x)\n\ndef inputs():\n    return (jnp.ones((3, 4)),)\n"
+        )
+    sides = ["v1/model.py:f", "--reference", "v2/model.py:f", "--inputs", "v1/model.py:inputs"]
+    assert compare.main([*sides, "--out", "r"]) == 1
+    assert "DIVERGED" in capsys.readouterr().out
