@@ -1,7 +1,7 @@
 """Ports after public bug reports: the faulty line is named, the correct port is not accused.
 
 Those in `held_out` were written by people who had not seen the code, and are not looked at while it
-is tuned. Twelve that were set aside first have been looked at since, and stand in `cases`. The
+is tuned. Of those in `cases` 38 were set aside at first, or scored before they were looked at. The
 table is written by `python -m pytest tests/ports -m '' --write-reports`.
 """
 
@@ -11,8 +11,8 @@ import pytest
 from ports.scoring import SETS, SEVERAL, Port, Score, dtypes, ports, runs, score
 
 REPORT = Path(__file__).parents[2] / "reports" / "ports" / "table.md"
-# Of all the suite runs every sixteenth; `-m ''` takes the rest.
-SAMPLED = 16
+# Of all the suite runs every twentieth; `-m ''` takes the rest.
+SAMPLED = 20
 DONE: dict[tuple[Port, str], Score] = {}
 RUNS: dict[str, tuple[list[set[int]], set[int]]] = {}
 
@@ -86,7 +86,8 @@ def report() -> str:
 
 Written by `python -m pytest tests/ports -m '' --write-reports`. Each port is after a public bug
 report, named in its first line; `parity.causes` holds it, with the fault and without, against a
-reference in another style. *Set aside*: not looked at while the search was tuned.
+reference in another style. *Set aside*: not looked at while the search was tuned. Of the ports that
+it was tuned on, the last 26 were scored before they were looked at: 14 of them first in float32.
 
 | ports | dtype | faulty line first | within three | causes: median, most | accused though right |
 | --- | --- | --- | --- | --- | --- |
