@@ -24,7 +24,7 @@ def arrangements(array: Any, like: Any) -> list[Any]:
     """
     first = [np.asarray(array)] if array.shape == like.shape else []
     plain, target = np.asarray(array), np.asarray(like)
-    made = _repeated(plain, target.shape)
+    made = _repeated(plain, target)
     if plain.size == target.size:
         made = itertools.chain(_moved(plain, target.shape), made)
     wanted = numbers(target)
@@ -81,9 +81,10 @@ def _merges(parts: list[int], whole: list[int]) -> bool:
     return next(rest, None) is None
 
 
-def _repeated(array: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """Of different sizes: elements once, then as often as the shape wants them."""
-    size = math.prod(shape)
+def _repeated(array: np.ndarray, like: np.ndarray) -> Iterator[np.ndarray]:
+    """Elements once, then as often as the shape wants them: along the axis that repeats there."""
+    shape, size = like.shape, like.size
+    repeating = {axis for axis, _ in _repeats(like)} or set(range(like.ndim))
     if not size or not array.size:
         return
     for once in _once(array):
@@ -94,7 +95,7 @@ def _repeated(array: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]
             yield from _moved(once, shape)
             continue
         for axis, length in enumerate(shape):
-            if length % times:
+            if length % times or axis not in repeating:
                 continue
             rest = (*shape[:axis], length // times, *shape[axis + 1 :])
             for moved in _moved(once, rest):
@@ -105,6 +106,11 @@ def _repeated(array: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]
 def _once(array: np.ndarray) -> Iterator[np.ndarray]:
     """The array, and what is left of it where elements are repeated along an axis."""
     yield array
+    yield from (shorter for _, shorter in _repeats(array))
+
+
+def _repeats(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Axes along which elements are repeated, each with what is left without."""
     for axis, length in enumerate(array.shape):
         for times in range(2, length + 1):
             if length % times:
@@ -112,10 +118,10 @@ def _once(array: np.ndarray) -> Iterator[np.ndarray]:
             rest = length // times
             tiled = array.reshape(*array.shape[:axis], times, rest, *array.shape[axis + 1 :])
             if (tiled == tiled.take([0], axis=axis)).all():
-                yield tiled.take(0, axis=axis)
+                yield axis, tiled.take(0, axis=axis)
             turns = array.reshape(*array.shape[:axis], rest, times, *array.shape[axis + 1 :])
             if (turns == turns.take([0], axis=axis + 1)).all():
-                yield turns.take(0, axis=axis + 1)
+                yield axis, turns.take(0, axis=axis + 1)
 
 
 def once(array: np.ndarray) -> np.ndarray:
@@ -128,5 +134,8 @@ def once(array: np.ndarray) -> np.ndarray:
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    if a.shape != b.shape:
+        return math.inf
     finite = (np.abs(a) < 1e8) & (np.abs(b) < 1e8)
-    return float(np.linalg.norm(np.where(finite, a - b, 0))) if a.shape == b.shape else math.inf
+    with np.errstate(invalid="ignore"):
+        return float(np.linalg.norm(np.where(finite, a - b, 0)))

@@ -9,10 +9,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from parity.explain.content import close
-from parity.explain.edit import Edit, Run
+from parity.explain.content import TOLERANCE, close
+from parity.explain.edit import Change, Edit, Run
 from parity.explain.graph import Node, Value
 from parity.explain.trial import Trial
+from parity.explain.unrounded import nearly
 
 _MOST_STEPS = 40
 
@@ -32,7 +33,7 @@ def solved_constants(trial: Trial, nodes: Sequence[Node]) -> Iterator[Edit]:
 
             return trial.array(Edit(tuple(nodes), "", changed))
 
-        number = _solved(at, start, trial.expected)
+        number = _solved(at, start, trial)
         if number is not None:
             words = f"with {_short(number)} for {_short(start)}"
 
@@ -45,6 +46,37 @@ def solved_constants(trial: Trial, nodes: Sequence[Node]) -> Iterator[Edit]:
             made = tuple(nodes) if maker is None else (maker,)
             # What is run instead is run where the number is used.
             yield Edit(made, words, solved, (number, start), general=maker is None)
+
+
+def solved_insertions(trial: Trial, nodes: Sequence[Node]) -> Iterator[Edit]:
+    """A number that the results of operations may lack as a factor or a summand, solved for."""
+    if not jnp.issubdtype(nodes[0].outputs[0].array.dtype, jnp.floating):
+        return
+    for verb, start, combined in _LACKING:
+
+        def changed(number: float, combined: Callable[..., Any] = combined) -> Change:
+            def made(n: Node) -> Run:
+                def run(*arrays: Any) -> Sequence[Any]:
+                    first, *rest = n.run(*arrays)
+                    return [combined(np.asarray(first), number), *rest]
+
+                return run
+
+            return made
+
+        def at(number: float, changed: Callable[..., Any] = changed) -> np.ndarray | None:
+            return trial.array(Edit(tuple(nodes), "", changed(number)))
+
+        number = _solved(at, start, trial)
+        if number is not None:
+            words = f"{verb} {_short(number)}"
+            yield Edit(tuple(nodes), words, changed(number), (number, start))
+
+
+_LACKING: tuple[tuple[str, float, Callable[[Any, float], Any]], ...] = (
+    ("times", 1.0, lambda x, k: x * k),
+    ("plus", 0.0, lambda x, k: x + k),
+)
 
 
 def _written(value: Value) -> bool:
@@ -61,10 +93,9 @@ def _written(value: Value) -> bool:
     return True
 
 
-def _solved(
-    at: Callable[[float], np.ndarray | None], start: float, expected: np.ndarray
-) -> float | None:
+def _solved(at: Callable[[float], np.ndarray | None], start: float, trial: Trial) -> float | None:
     """The number at which the array is the expected one."""
+    expected = trial.expected
     here, finite = at(start), np.abs(expected) < 1e8
     if here is None or not finite.any():
         return None
@@ -96,8 +127,15 @@ def _solved(
                 previous, there = current, at(scale(b))
         except (ZeroDivisionError, OverflowError):
             continue
-        if there is not None and close(there, expected) and scale(b) != start:
-            return float(scale(b))
+        if there is None or scale(b) == start or not close(there, expected, trial.tolerance):
+            continue
+        found = float(scale(b))
+        if trial.tolerance == TOLERANCE:
+            return found
+        meant = nearly(found, 10 * trial.tolerance)
+        there = at(meant)
+        right = there is not None and close(there, expected, trial.tolerance)
+        return meant if right and meant != start else found
     return None
 
 

@@ -7,7 +7,7 @@ repeat. Marks are numbers of classes: each array is held against one that stands
 found by its mean magnitude.
 
 A mask is one thing in all its forms: elements beyond 1e8 in size are minus infinity, and an array
-of two different elements is a mask, whatever they are and whichever of them masks.
+of that or zero and one other element is a mask, whatever the other is and whichever of them masks.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Contents(Fingerprints):
         masked = ~(np.abs(flat) < _MASKED)  # NaN, too
         finite = flat[~masked] if masked.any() else flat
         distinct = _distinct(finite, finite is not flat)
-        if distinct <= 2 and flat.size:
+        if distinct <= 2 < flat.size and (distinct < 2 or masked.any() or (flat == 0).any()):
             plain = np.equal(plain, flat[0]) | (np.isnan(plain) & np.isnan(flat[0]))
             share = plain.mean()
             plain = plain.astype(np.float64)
@@ -175,14 +175,27 @@ def close_sorted(a: np.ndarray | None, b: np.ndarray | None, tolerance: float = 
 
 
 def close(a: np.ndarray, b: np.ndarray, tolerance: float = TOLERANCE) -> bool:
-    """Elements agree within the tolerance of their own size, or of what is small in the array."""
-    size = np.minimum(np.abs(b), _MASKED)
+    """Elements agree within the tolerance of their own size, or of what is small in the array.
+
+    What is large enough to mask agrees with what is.
+    """
+    both = (np.abs(a) >= _MASKED) & (np.abs(b) >= _MASKED) | (np.isnan(a) & np.isnan(b))
+    return bool((_near(a, b, tolerance, _MASKED) | both).all())
+
+
+def close_outputs(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
+    """The same of what a function returns, where large numbers are numbers."""
+    alike = (a == b) | (np.isnan(a) & np.isnan(b))
+    return bool((_near(a, b, tolerance, np.inf) | alike).all())
+
+
+def _near(a: np.ndarray, b: np.ndarray, tolerance: float, most: float) -> np.ndarray:
+    size = np.minimum(np.abs(b), most)
     quarter = size.size // 4
     small = float(np.partition(size, quarter, axis=None)[quarter]) if size.size else 0.0
-    both = (np.abs(a) >= _MASKED) & (np.abs(b) >= _MASKED) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore"):
-        near = np.abs(a - b) <= tolerance * (size + small)
-    return bool((near | both).all())
+        near: np.ndarray = np.abs(a - b) <= tolerance * (size + min(small, _MASKED))
+        return near & np.isfinite(a) & np.isfinite(b)
 
 
 def _bucket(size: float) -> int:

@@ -6,7 +6,6 @@ fault, and what is wrong with it.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from parity.explain.constants import is_neat, roughness, solved_constants
+from parity.explain.constants import is_neat, roughness, solved_constants, solved_insertions
 from parity.explain.edit import Change, Edit, Run
-from parity.explain.exchanges import exchanges
+from parity.explain.exchanges import exchanges, swaps
 from parity.explain.graph import Node
 from parity.explain.insertions import insertions
 from parity.explain.operands import Operands
+from parity.explain.statements import PARTS
 from parity.explain.trial import Trial
 from parity.program.host import on_host
 
@@ -57,12 +57,14 @@ _SIBLINGS: dict[str, tuple[str, ...]] = {
     "reduce_min": ("reduce_max",),
     "cumsum": ("cumprod", "cummax"),
 }
+_SIGNS = ("with sub for add", "with add for sub", "with the other sign")
 _ORDERED = frozenset(("sub", "div", "pow", "gt", "ge", "lt", "le", "concatenate", "atan2", "rem"))
 _ALONG: list[tuple[str, Callable[..., Any]]] = [
     ("divided by its sum", lambda a, axis: a / a.sum(axis, keepdims=True)),
     ("less its mean", lambda a, axis: a - a.mean(axis, keepdims=True)),
     ("in reverse", lambda a, axis: np.flip(a, axis)),
 ]
+_SUMS = frozenset(("dot_general", "conv_general_dilated"))
 _AXES = frozenset(("reduce_sum", "reduce_max", "reduce_min", "argmax", "argmin"))
 _ONE_AXIS = frozenset(("cumsum", "cumprod", "cummax", "cumlogsumexp"))
 
@@ -83,11 +85,12 @@ def changing(trial: Trial, operands: Operands) -> Edit | None:
     plain = [g for g in groups if not any(v.array.size == 1 for v in g[0].inputs)]
     edits = itertools.chain(
         _changed(groups, lambda nodes: [*_edits(nodes[0]), *(_bypassed(nodes, plain))]),
+        swaps(trial.cone, operands),
         exchanges(trial.cone, operands),
     )
     found = trial.first(edits)
     if found is not None:
-        return found
+        return _turned(found, trial, groups) or found
     solved = [edit for nodes in groups for edit in solved_constants(trial, nodes)]
     neat = [edit for edit in solved if is_neat(edit, operands.scalars)]
     if neat:
@@ -95,15 +98,34 @@ def changing(trial: Trial, operands: Operands) -> Edit | None:
     return trial.first(_changed(groups, lambda nodes: _without(nodes[0])))
 
 
+def _turned(found: Edit, trial: Trial, groups: Sequence[Sequence[Node]]) -> Edit | None:
+    """A difference taken the wrong way round, where another sign repairs as well.
+
+    That is the commoner slip: an offset of key and query, say, rather than what is added by it.
+    """
+    if not found.words.endswith(_SIGNS):
+        return None
+    differences = [
+        nodes for nodes in groups if nodes[0].operation == "sub" and found.nodes != tuple(nodes)
+    ]
+    return trial.first(_changed(differences, lambda nodes: _exchanged(nodes[0])))
+
+
+def _exchanged(node: Node) -> Iterator[tuple[str, Change]]:
+    if len(node.inputs) == 2 and node.operation in _ORDERED:
+        yield f"with the operands of {node.operation} exchanged", _taking(lambda x: x[::-1])
+
+
 def inserting(trial: Trial, operands: Operands) -> Edit | None:
-    """An operation more; or a number that nobody would write, which stands for one."""
+    """An operation more."""
     groups = _groups(trial.cone.nodes)
-    found = trial.first(insertions(trial.cone, groups, operands))
-    if found is not None:
-        return found
-    solved = [edit for nodes in groups for edit in solved_constants(trial, nodes)]
-    rough = min(solved, key=roughness, default=None)
-    return rough and dataclasses.replace(rough, general=False)
+    computing = [nodes for nodes in groups if nodes[0].operation not in PARTS]
+    lacking = [edit for nodes in computing for edit in solved_insertions(trial, nodes)]
+    neat = [edit for edit in lacking if is_neat(edit, operands.scalars)]
+    if neat:
+        # A factor may stand anywhere along a chain of products; one writes it after their sum.
+        return min(neat, key=lambda edit: (roughness(edit), edit.nodes[0].operation not in _SUMS))
+    return trial.first(insertions(trial.cone, groups, operands))
 
 
 def _changed(
@@ -161,8 +183,7 @@ def _edits(node: Node) -> Iterator[tuple[str, Change]]:
         return made
 
     inputs, array = node.inputs, node.outputs[0].array
-    if len(inputs) == 2 and node.operation in _ORDERED:
-        yield f"with the operands of {node.operation} exchanged", _taking(lambda x: x[::-1])
+    yield from _exchanged(node)
     if node.operation == "select_n" and len(inputs) == 3:
         yield "with the two cases exchanged", _taking(lambda x: (x[0], x[2], x[1]))
     for sibling in _SIBLINGS.get(node.operation, ()):

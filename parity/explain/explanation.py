@@ -10,13 +10,14 @@ from typing import Any
 import jax
 
 from parity.errors import RequestError
+from parity.explain.alike import rounding_alike, scattered
 from parity.explain.attribution import Attribution, attribute
 from parity.explain.faithful import Faithfulness, faithfulness
 from parity.explain.findings import Finding, Kind, output_words
 from parity.explain.formula import Formulas, formulas
 from parity.explain.graph import Graph
 from parity.explain.location import Location
-from parity.explain.outputs import apart, check_outputs, compiled_apart
+from parity.explain.outputs import NONFINITE, apart, check_outputs, compiled_apart
 from parity.explain.replay import output_shapes, replay
 from parity.explain.search import find
 from parity.program.jaxprs import EvaluationError
@@ -55,13 +56,14 @@ class Explanation:
     """Causes in execution order.
 
     Attributes:
-      agrees: the outputs have the same dtypes and bits, replayed and compiled. Where they haven't,
-        there is a cause or a note.
+      agrees: the outputs have the same dtypes and bits as compiled programs give them, and, where
+        bits were searched, operation by operation. Where they haven't, there is a cause or a note.
       same_formula: the outputs have the same dtypes and agree to many digits in float64, so that
         what is left is rounding; None where they couldn't be evaluated in float64.
       faithful: whether the replay is what compiled programs compute; asked where the formulas are
         the same.
       notes: what was seen and has no cause.
+      finite: no output overflows in one of the two alone.
     """
 
     causes: list[Cause]
@@ -69,11 +71,13 @@ class Explanation:
     same_formula: bool | None = None
     faithful: Faithfulness | None = None
     notes: list[str] = field(default_factory=list)
+    finite: bool = True
 
     @property
     def harmless(self) -> bool:
         """Nothing departs, but perhaps by rounding that no statement is to blame for."""
-        return self.agrees or (self.same_formula is True and not self.causes)
+        rounding = self.same_formula is True and not self.causes
+        return self.agrees or (rounding and self.finite)
 
     def __str__(self) -> str:
         from parity.explain.wording import explanation_text
@@ -110,15 +114,14 @@ def causes(
     ]
     check_outputs(*shapes)
     held, notes = in_float64(ours, reference, inputs)
-    if held is not None and not held.same and not held.alike:
-        return Explanation(grouped(held.findings), False, False, notes=notes)
+    if held is not None and not held.same:
+        return _departing(ours, reference, inputs, held, notes)
     kept = all(v.dtype == shapes[1][name].dtype for name, v in shapes[0].items())
     same = None if held is None else kept and held.same
     if held is not None and not (held.alike or held.few):
         return _compiled(ours, reference, inputs, list(shapes[0]), same, notes)
-    kind: Kind = "rounding" if held is None or held.same else "formula"
     blame = held is None or held.alike
-    explanation = _by_bits(ours, reference, inputs, attribution, kind if blame else None)
+    explanation = _rounding_apart(ours, reference, inputs, attribution, blame)
     explanation.same_formula = same
     explanation.notes[:0] = notes
     return explanation
@@ -139,32 +142,55 @@ def _compiled(
         brief = str(error).splitlines()[0]
         said = f"compiled as a whole, one of the two can't be run here: {brief}"
         return Explanation([], False, same, notes=[*notes, said])
-    return Explanation([], not differ, same, notes=[*notes, *_rounding(differ)])
+    finite = not any(NONFINITE in said for said in differ.values())
+    said = _rounding(differ) if finite else [f"{output_words(n)} {s}" for n, s in differ.items()]
+    return Explanation([], not differ, same, notes=[*notes, *said], finite=finite)
 
 
-def _by_bits(
+def _departing(
+    ours: Callable[..., Any],
+    reference: Callable[..., Any],
+    inputs: Sequence[Any],
+    held: Formulas,
+    notes: Sequence[str],
+) -> Explanation:
+    """Of two programs of other formulas; where one was written after the other, by their bits."""
+    if held.alike:
+        # Neither the compiler nor another way of compiling has a part in it.
+        own, theirs = replay(ours, inputs, "ours"), replay(reference, inputs, "the reference")
+        if rounding_alike(own, theirs):
+            differ = apart(own, theirs)  # before the search, which undoes what it finds
+            found = find(own, theirs, "formula")
+            _seen_from_there(found, ours, reference, inputs)
+            unexplained = [*notes, *_unexplained(differ, found, own)]
+            return Explanation(grouped(found), False, False, notes=unexplained)
+        # They are alike in their operations alone.
+        again, _ = in_float64(ours, reference, inputs, apart=True)
+        held = again or held
+    return Explanation(grouped(held.findings), False, False, notes=[*notes, *held.notes])
+
+
+def _rounding_apart(
     ours: Callable[..., Any],
     reference: Callable[..., Any],
     inputs: Sequence[Any],
     attribution: bool,
-    kind: Kind | None,
+    blame: bool,
 ) -> Explanation:
     """In their own dtypes, two programs of one formula, or of which that isn't known.
 
     Args:
-      kind: of departures; None where neither was written after the other, so that none is named.
+      blame: name statements; not where neither was written after the other.
     """
     own, theirs = replay(ours, inputs, "ours"), replay(reference, inputs, "the reference")
     differ = apart(own, theirs)  # before the search, which undoes what it finds
-    if kind == "formula":
-        # Neither the compiler nor another way of compiling has a part in it.
-        found = find(own, theirs, kind)
-        _seen_from_there(found, ours, reference, inputs)
-        return Explanation(grouped(found), False, notes=_unexplained(differ, found, own))
     faithful = faithfulness(ours, reference, inputs, own, theirs)
-    found = [] if kind is None else find(own, theirs, kind)
+    found = find(own, theirs) if blame else []
+    if scattered(len(grouped(found)), own):
+        return _compiled(ours, reference, inputs, list(own.outputs), None, [])
     explanation = Explanation(grouped(found), not differ and not faithful.apart, faithful=faithful)
     explanation.notes += _unexplained(differ, found, own)
+    explanation.finite = not any(NONFINITE in said for said in differ.values())
     tried = attribution and not explanation.agrees
     tried_out = attribute(ours, reference, inputs) if tried else None
     if explanation.causes:
@@ -195,11 +221,14 @@ explain = causes
 
 
 def in_float64(
-    ours: Callable[..., Any], reference: Callable[..., Any], inputs: Sequence[Any]
+    ours: Callable[..., Any],
+    reference: Callable[..., Any],
+    inputs: Sequence[Any],
+    apart: bool = False,
 ) -> tuple[Formulas | None, list[str]]:
     """What float64 says; None, and why, where it has no meaning for an operation."""
     try:
-        return formulas(ours, reference, inputs), []
+        return formulas(ours, reference, inputs, apart), []
     except EvaluationError as error:
         return None, [f"the formulas were not held apart from rounding: {error}"]
 

@@ -19,7 +19,7 @@ from jax.extend import core
 # Frames of these are not where a model's author would look.
 _LIBRARIES = (
     *("jax", "jaxlib", "numpy", "flax", "equinox", "haiku", "einops"),
-    *("jaxtyping", "typeguard", "beartype", "kauldron"),
+    *("jaxtyping", "typeguard", "beartype", "kauldron", "opt_einsum", "scipy"),
 )
 _TOOLKIT = f"{Path(__file__).parents[1]}{os.sep}"
 # Code without a file is typed in by a user, but for what Python and decorators make.
@@ -31,7 +31,7 @@ class Location:
     """A line of a model's source, and the line that called its function, and so on outwards.
 
     `file` is empty where nothing is known, and such as `<stdin>` where code was typed in. Equal
-    ones are one object (`_location`).
+    ones are one object (`location`).
     """
 
     file: str
@@ -49,14 +49,23 @@ class Location:
         return self.file, self.line
 
     def __str__(self) -> str:
-        """The last three parts of its path, none of them outside of its package, and the line."""
+        """The line and the path from here, or its last three parts within its package."""
         if not self.file:
             return "unknown place"
         path = Path(self.file)
+        if path.is_relative_to(_current()) and not in_library(self.file):
+            return f"{path.relative_to(_current())}:{self.line}"
         tops = (folder for folder in path.parents if not (folder / "__init__.py").is_file())
         top = next(tops, path.parent)
         inside = path if top == path.parent else path.relative_to(top)
         return f"{Path(*inside.parts[-3:])}:{self.line}"
+
+
+def _current() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:  # it was removed
+        return Path("/nowhere")
 
 
 NOWHERE = Location("", 0)
@@ -78,12 +87,13 @@ def location_of(eqn: core.JaxprEqn, outer: Location | None) -> Location:
         if frame.file_name.startswith(_TOOLKIT):
             found = None  # what called the replay is no part of the model
         elif not in_library(frame.file_name) and not _of_dataclass(frame):
-            found = _location(frame.file_name, frame.line_num, frame.function_name, found)
+            found = location(frame.file_name, frame.line_num, frame.function_name, found)
     return found or NOWHERE
 
 
 @functools.cache
-def _location(file: str, line: int, function: str, caller: Location | None) -> Location:
+def location(file: str, line: int, function: str, caller: Location | None) -> Location:
+    """The one object that stands for a line in a call of a function."""
     return Location(file, line, function, caller)
 
 
@@ -103,7 +113,7 @@ def end_of(fn: Callable[..., Any]) -> Location:
     places = (i.positions for i in dis.get_instructions(code) if _returns(i))
     returns = {place.lineno for place in places if place is not None}
     line = returns.pop() if len(returns) == 1 else code.co_firstlineno
-    return _location(code.co_filename, line or code.co_firstlineno, code.co_qualname, None)
+    return location(code.co_filename, line or code.co_firstlineno, code.co_qualname, None)
 
 
 def _returns(instruction: dis.Instruction) -> bool:

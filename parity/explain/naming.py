@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from parity.explain.align import Counterpart
 from parity.explain.blame import blamed, constants, maker_of
+from parity.explain.content import numbers
 from parity.explain.edit import Edit
 from parity.explain.findings import Finding, alternatives, named, other_places
 from parity.explain.graph import Graph, Node, Value
 from parity.explain.location import Location
 from parity.explain.match import Knowledge, Matcher
-from parity.explain.provenance import Provenance
+from parity.explain.moves import mover
+from parity.explain.provenance import Provenance, foreign
 from parity.explain.repair import Repair
 from parity.explain.slices import Slice, from_data
-from parity.explain.statements import PARTS, Statements, helper_call, is_given, moves
+from parity.explain.statements import (
+    PARTS,
+    Statements,
+    helper_call,
+    is_given,
+    nearer,
+    within,
+)
+from parity.explain.weights import rounded_to
 
-# How many operations a misplaced value is followed back.
-_BACK = 80
 _ARITHMETIC = frozenset(("add", "sub", "mul", "div", "max", "min", "pow"))
-
-
-@dataclass(frozen=True)
-class Foreign:
-    """An array that the reference hasn't: where it was made, and what is said of it."""
-
-    where: Location
-    words: str
 
 
 class Naming:
@@ -40,6 +39,7 @@ class Naming:
       known: ids of our values that the reference has.
       data: ids of our values that depend on what the function is given.
       provenance: where constants of ours were made.
+      accused: places that are accused already.
     """
 
     def __init__(
@@ -49,12 +49,13 @@ class Naming:
         known: set[int],
         data: set[int],
         provenance: Provenance,
+        accused: set[tuple[str, int]],
     ) -> None:
         self._ours = ours
         self._matcher = matcher
         self._known = known
         self._data = data
-        self._statements = Statements(ours, matcher, known)
+        self._statements = Statements(ours, matcher, known, accused)
         self._provenance = provenance
 
     def finding(
@@ -69,18 +70,23 @@ class Naming:
         """
         node, value, array = repair.node, *repair.places[0]
         inner = [] if cone is None else [n for n in cone.nodes if n is not node]
-        sure = repair.whole and (edit is None or edit.general)
+        sure = repair.whole and (repair.kind != "left out" if edit is None else edit.general)
         if edit is not None:
             node = edit.nodes[0]
             where, words = (
                 self._statements.place(edit, repair.whole),
                 f"{edit.words}, what follows agrees",
             )
+        elif repair.kind == "too many" and len(inner) > 0 and cone is not None:
+            sure = False
+            where, words = self._step(repair, cone)
         elif repair.kind in ("made", "together"):
             sure = sure and not inner
             where, words = self._made(repair, inner, cone, theirs)
         else:
             where, words = self._read(repair)
+        if edit is None:
+            where = self._statements.accused(where)
         if repair.kind == "too many" or (edit is not None and edit.constant is not None):
             where = self._number(node, where)
         given = edit.given.node if edit is not None and edit.given is not None else None
@@ -103,15 +109,23 @@ class Naming:
             finding.role, finding.role_support = role, float(self._given(node) == self._given(role))
         return finding
 
+    def _step(self, repair: Repair, cone: Slice) -> tuple[Location, str]:
+        """Of several operations that do what the reference doesn't do: a statement, or a helper."""
+        last = repair.node.where
+        readers = self._statements.readers(repair.node.outputs[0])
+        inside = any(within(n.where, last) for n in readers)
+        where = last if inside else helper_call(cone.nodes) or last
+        return where, f"without what is made at {cone.nodes[0].where}, what follows agrees"
+
     def _made(
         self, repair: Repair, inner: Sequence[Node], cone: Slice | None, theirs: Slice
     ) -> tuple[Location, str]:
         """Of a value that was made wrongly."""
         knowledge = Knowledge(self._known, self._known, set(), set())
         role = repair.reference.node
-        foreign = self.foreign([] if cone is None else cone.entering())
-        if foreign is not None:
-            return foreign.where, foreign.words
+        strange = foreign([] if cone is None else cone.entering(), self._known, self._provenance)
+        if strange is not None:
+            return strange.where, strange.words
         where, words = blamed(repair.node, role, self._ours, self._matcher, knowledge)
         if words or cone is None or not inner:
             return where, words
@@ -132,9 +146,9 @@ class Naming:
             if not ends:
                 return None
             node, words = ends[-1], "its inputs are the reference's, and nothing after it is"
-            foreign = self.foreign(cone.entering())
-            where = node.where if foreign is None else foreign.where
-            words = words if foreign is None else foreign.words
+            strange = foreign(cone.entering(), self._known, self._provenance)
+            where = node.where if strange is None else strange.where
+            words = words if strange is None else strange.words
         return Finding(
             node,
             where,
@@ -184,19 +198,6 @@ class Naming:
         marks = self._matcher.prints
         return marks.of(one).content == marks.of(other).content
 
-    def foreign(self, values: Sequence[Value]) -> Foreign | None:
-        """The array among these that ours closes over and the reference hasn't.
-
-        None where there is none, or where several were made at several statements.
-        """
-        found = [v for v in values if v.closed and v.array.size > 1 and id(v) not in self._known]
-        places = [self._provenance.array(v.array) for v in found]
-        if not places or places[0] is None:
-            return None
-        if any(at is None or at.place != places[0].place for at in places):
-            return None
-        return Foreign(places[0], f"our {found[0].name} is none of the reference's values")
-
     def _read(self, repair: Repair) -> tuple[Location, str]:
         """Of a value that is known, and not what should have been read."""
         node, value = repair.node, repair.places[0][0]
@@ -206,7 +207,9 @@ class Naming:
                 node, [node], repair.whole
             ), words
         if repair.kind == "foreign":
+            dtype = rounded_to(numbers(value.array), numbers(repair.places[0][1]))
             what = f"our {value.name} is none of the reference's values"
+            what = f"our {value.name} was rounded to {dtype}" if dtype else what
             place = self._provenance.array(value.array) or node.where
             return place, f"{what}; with {named(repair.reference)} in its place, it agrees"
         if repair.kind == "misplaced" and value.node is None:
@@ -214,15 +217,28 @@ class Naming:
             return node.where, words
         if repair.kind == "misplaced":
             words = "its elements are the reference's, in other places"
-            return self._moved(value).where, words
+            moved = mover(value, repair.places[0][1], self._stands) or node
+            return moved.where, words
         made = next(iter(self.without_effect(value)), None) or maker_of(value, self._matcher)
         theirs = repair.reference.node
         at = "more" if theirs is None else f"{theirs.operation} at {theirs.where}"
         while made is not None and made.operation in PARTS:
             made = maker_of(made.inputs[0], self._matcher)
-        if made is None or is_given(value):
+        if made is None or is_given(value) or self._with_reader(repair, made):
             return node.where, f"before it the reference has {at}"
         return self._statements.call(made, [made], repair.whole), f"after it the reference has {at}"
+
+    def _with_reader(self, repair: Repair, made: Node) -> bool:
+        """What is left out belongs to what uses it, not to what made the value.
+
+        So it is in the reference's text; or one helper hands the value on to another.
+        """
+        last = repair.reference.node
+        twins = [v.node.where for v in self._matcher.twins(repair.places[0][0]) if v.node]
+        if last is None or last.where in twins:
+            return False
+        reading = [n.where for n in self._matcher.reference.nodes if repair.reference in n.inputs]
+        return last.where in reading or nearer(repair.node.where, made.where)
 
     def _given(self, node: Node) -> set[Any]:
         """Contents of what an operation works on."""
@@ -274,22 +290,6 @@ class Naming:
             if read(node) & taken and any(id(v) in self._data for v in node.inputs):
                 return node.where
         return None
-
-    def _moved(self, value: Value) -> Node:
-        """The operation that put a value's elements in other places, as far as it can be told."""
-        assert value.node is not None
-        frontier: list[Node | None] = [value.node]
-        looked_up: list[Node] = []
-        for _ in range(_BACK):
-            node = frontier.pop(0) if frontier else None
-            if node is None:
-                continue
-            if moves(node) and any(self._stands(v) for v in node.inputs if not v.constant):
-                if node.operation != "gather":
-                    return node
-                looked_up.append(node)  # in the right place perhaps, by indices in the wrong order
-            frontier += [v.node for v in node.inputs if v.node not in frontier]
-        return looked_up[0] if looked_up else value.node
 
     def _stands(self, value: Value) -> bool:
         """As the reference's does; or the reference has no such value."""

@@ -16,6 +16,7 @@ import numpy as np
 from parity.errors import RequestError
 from parity.explain.align import Aligner, Counterpart
 from parity.explain.blame import maker_of
+from parity.explain.content import numbers
 from parity.explain.figures import differing, mismatched, shape_of
 from parity.explain.findings import (
     Confidence,
@@ -62,7 +63,9 @@ def _differences(ours: dict[str, np.ndarray], reference: dict[str, np.ndarray]) 
     for name, own in ours.items():
         theirs = reference[name]
         counted = differing(own, theirs)
-        if own.dtype != theirs.dtype:
+        if _finite(own) != _finite(theirs):
+            found[name] = f"{NONFINITE}: {counted}"
+        elif own.dtype != theirs.dtype:
             also = f"; {counted}" if counted.count else ""
             found[name] = f"is {shape_of(own)}, the reference's {shape_of(theirs)}{also}"
         elif counted.count:
@@ -70,6 +73,13 @@ def _differences(ours: dict[str, np.ndarray], reference: dict[str, np.ndarray]) 
         elif mismatched(own, theirs):
             found[name] = "differs from the reference's in the sign of zero or the bits of NaN"
     return found
+
+
+NONFINITE = "is infinite or NaN where the reference is not, or the other way round"
+
+
+def _finite(array: np.ndarray) -> bool:
+    return bool(np.isfinite(numbers(array)).all())
 
 
 def check_outputs(ours: Mapping[str, Any], reference: Mapping[str, Any]) -> None:

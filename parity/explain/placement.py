@@ -13,6 +13,7 @@ from parity.explain.align import Counterpart
 from parity.explain.graph import Graph, Node, Value
 from parity.explain.layout import laid_out
 from parity.explain.match import Knowledge, Matcher
+from parity.explain.moves import repeating
 
 
 def misplaced(
@@ -56,7 +57,7 @@ def _first_out_of_place(value: Value, knowledge: Knowledge) -> Node | None:
             (v for v in node.inputs if not v.constant and id(v) not in knowledge.in_place), None
         )
         if before is None or before.node is None:
-            return node
+            return repeating(node) or node
         node = before.node
     return None
 

@@ -29,6 +29,7 @@ class State:
     Attributes:
       known: ids of our values that the reference has.
       part, theirs: what leads to wrong outputs, ours and the reference's.
+      tolerance: within which an edit has to give what is wanted.
     """
 
     known: set[int]
@@ -36,6 +37,7 @@ class State:
     theirs: Slice
     operands: Operands
     naming: Naming
+    tolerance: float
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Proof:
     def doubt(self) -> int:
         """0 where an output is right and the operation at fault is shown, 1 for one of the two."""
         single = self.cone is not None and len(self.cone.nodes) <= 1
-        shown = self.edit is not None or self.cone is None or (single and self.repair.whole)
+        shown = self.edit is not None or self.cone is None or self.repair.kind == "too many"
+        shown |= single and self.repair.whole
         return 2 - self.repair.whole - shown
 
 
@@ -68,8 +71,17 @@ def best_proof(repairs: Repairs, state: State, budget: Budget) -> Proof | None:
             if proof.edit is None:
                 proofs[i] = _proved(proof, search, state, budget)
             if not proofs[i].doubt:
-                return proofs[i]
-    return min(proofs, key=lambda proof: proof.doubt, default=None)
+                return _of_what_is_given(proofs[i], repairs, state)
+    # Of two steps in the wrong order one is left out before the other, which is one too many there.
+    return min(proofs, key=lambda p: (p.doubt, p.repair.kind == "left out"), default=None)
+
+
+def _of_what_is_given(proof: Proof, repairs: Repairs, state: State) -> Proof:
+    """The operation may be right, and what it is given in other places, or not yet worked on."""
+    if proof.edit is not None or proof.repair.kind != "made":
+        return proof
+    repair = repairs.read_wrongly(proof.repair.node)
+    return proof if repair is None else Proof(repair, _cone(repair, state), None)
 
 
 def _cone(repair: Repair, state: State) -> Slice | None:
@@ -92,8 +104,21 @@ def _proved(
     if proof.cone is None or proof.repair.kind not in ("made", "together"):
         return proof
     with budget.part(_SHARE) as share:
-        edit = search(Trial(proof.cone, value, array, share), state.operands)
-    return dataclasses.replace(proof, edit=edit)
+        edit = search(Trial(proof.cone, value, array, share, state.tolerance), state.operands)
+    return dataclasses.replace(proof, edit=edit and _in_all(edit, proof.repair, state))
+
+
+def _in_all(edit: Edit, repair: Repair, state: State) -> Edit:
+    """The edit of all values that are repaired together, as of a table that is made twice."""
+    first = edit.nodes[0]
+    made = [node for value, _ in repair.places[1:] for node in state.part.cone(value).nodes]
+    same = [
+        node
+        for node in made
+        if (node.where.place, node.operation, node.slot)
+        == (first.where.place, first.operation, first.slot)
+    ]
+    return dataclasses.replace(edit, nodes=tuple(dict.fromkeys((*edit.nodes, *same))))
 
 
 def _other_number(repair: Repair, state: State, budget: Budget) -> Edit | None:
@@ -102,5 +127,6 @@ def _other_number(repair: Repair, state: State, budget: Budget) -> Edit | None:
     nodes = state.naming.without_effect(value)
     if not nodes:
         return None
-    trial = Trial(Slice(nodes, {id(v) for n in nodes for v in n.outputs}), value, array, budget)
+    part = Slice(nodes, {id(v) for n in nodes for v in n.outputs})
+    trial = Trial(part, value, array, budget, state.tolerance)
     return next(iter(solved_constants(trial, nodes[:1])), None)

@@ -11,13 +11,15 @@ import math
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 import jax
 import numpy as np
 
-from parity.explain.location import Location, in_library
+from parity.explain.graph import Value
+from parity.explain.location import Location, in_library, location
 
 _SAME = 1e-6
 
@@ -83,7 +85,7 @@ class Provenance:
                 }
                 # One that was given to the function may be the one that is read.
                 if named and not named & had and not found:
-                    found.append(_location(used, before))
+                    found.append(location(used.file, before, used.function, used.caller))
                 before = frame.f_lineno
                 return local
 
@@ -104,8 +106,26 @@ class Provenance:
             sys.settrace(before)
 
 
-def _location(used: Location, line: int) -> Location:
-    return Location(used.file, line, used.function, used.caller)
+@dataclass(frozen=True)
+class Foreign:
+    """An array that the reference hasn't: where it was made, and what is said of it."""
+
+    where: Location
+    words: str
+
+
+def foreign(values: Sequence[Value], known: set[int], provenance: Provenance) -> Foreign | None:
+    """The array among these that ours closes over and the reference hasn't.
+
+    None where there is none, or where several were made at several statements.
+    """
+    found = [v for v in values if v.closed and v.array.size > 1 and id(v) not in known]
+    places = [provenance.array(v.array) for v in found]
+    if not places or places[0] is None:
+        return None
+    if any(at is None or at.place != places[0].place for at in places):
+        return None
+    return Foreign(places[0], f"our {found[0].name} is none of the reference's values")
 
 
 def _named(frame: FrameType, number: float) -> set[str]:

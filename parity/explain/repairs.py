@@ -26,6 +26,8 @@ _MOST_NODES = 160
 _TURNS = 64
 _ALL = 1 << 30
 _SEVERAL = 3
+# How far back from an operation a step too many may begin, in values.
+_BEFORE = 40
 
 
 class Repairs:
@@ -80,6 +82,12 @@ class Repairs:
             if repair is not None:
                 yield repair
 
+    def read_wrongly(self, node: Node) -> Repair | None:
+        """A repair of what an operation is given after which an output is right; None without."""
+        given = itertools.chain(self._misplaced(node, strange=False), self._left(node))
+        repair = self._best(given)
+        return repair if repair is not None and repair.whole else None
+
     def _single(self, node: Node) -> Iterator[Repair]:
         yield from self._made(node)
         yield from self._too_many(node)
@@ -93,7 +101,8 @@ class Repairs:
             if self._budget.left < 0:
                 break
             found = self._reach({id(v): array for v, array in repair.places})
-            if repair.kind == "too many" and found < _SEVERAL:
+            direct = any(array is v.array for v in repair.node.inputs for _, array in repair.places)
+            if repair.kind == "too many" and found < (_SEVERAL if direct else _SEVERAL - 1):
                 continue  # the reference may do it later: a scale on the scores, not on the query
             if found > reach:
                 best, reach = repair, found
@@ -132,12 +141,27 @@ class Repairs:
         ]
 
     def _too_many(self, node: Node) -> Iterator[Repair]:
+        """What an operation is given stands for its result, or what was known before that."""
         value = node.outputs[0]
-        for given in node.inputs:
+        for given in self._before(node):
             alike = given.array.shape == value.array.shape and not given.constant
-            if alike and given.array.dtype == value.array.dtype and id(given) in self._known:
+            if alike and given.array.dtype == value.array.dtype:
                 for twin in self._matcher.twins(given)[:1]:
                     yield Repair("too many", node, ((value, given.array),), twin)
+
+    def _before(self, node: Node) -> list[Value]:
+        """Known values that the operation's result is made of, the nearest first."""
+        frontier, seen, found = list(node.inputs), set[int](), list[Value]()
+        while frontier and len(seen) < _BEFORE:
+            value = frontier.pop(0)
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            if id(value) in self._known:
+                found.append(value)
+            elif value.node is not None:
+                frontier += value.node.inputs
+        return found
 
     def _misplaced(self, node: Node, strange: bool = True) -> Iterator[Repair]:
         """Known elements that stand in other places, or are repeated in another way.

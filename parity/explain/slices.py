@@ -59,7 +59,16 @@ def slice_of(nodes: Sequence[Node], wrong: Iterable[Value], known: Any) -> Slice
 
 def from_data(graph: Graph) -> set[int]:
     """Ids of values that depend on what the function is given, not on constants alone."""
-    found = {id(v) for v in graph.given()}
+    return _reached(graph, graph.given())
+
+
+def from_inputs(graph: Graph) -> set[int]:
+    """The same without what depends on arrays alone that the function closes over."""
+    return _reached(graph, graph.inputs)
+
+
+def _reached(graph: Graph, start: Iterable[Value]) -> set[int]:
+    found = {id(v) for v in start}
     for node in graph.nodes:
         if any(id(v) in found for v in node.inputs):
             found |= {id(v) for v in node.outputs}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.explain.content import close, numbers
+from parity.explain.content import TOLERANCE, close, numbers
 from parity.explain.edit import Edit, edited
 from parity.explain.graph import Node, Value
 from parity.explain.slices import Slice
@@ -43,9 +43,18 @@ class Trial:
       cone: what the value is made by.
       wanted: the array.
       budget: shared with other trials.
+      tolerance: within which it has to be the array, of its elements' size.
     """
 
-    def __init__(self, cone: Slice, value: Value, wanted: Any, budget: Budget) -> None:
+    def __init__(
+        self,
+        cone: Slice,
+        value: Value,
+        wanted: Any,
+        budget: Budget,
+        tolerance: float = TOLERANCE,
+    ) -> None:
+        self.tolerance = tolerance
         self.cone = cone
         self.value = value
         self.expected = numbers(wanted)
@@ -80,7 +89,7 @@ class Trial:
 
     def settles(self, edit: Edit) -> bool:
         array = self.array(edit)
-        return array is not None and close(array, self.expected)
+        return array is not None and close(array, self.expected, self.tolerance)
 
 
 def _cost(node: Node) -> float:

@@ -1,9 +1,9 @@
-"""The number that was meant where one was rounded to float32 as it was written."""
+"""The number that was meant where one is rounded to float32, or known but for such a rounding."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -22,11 +22,20 @@ def unrounded(number: float) -> float:
 
     The number itself where there is none.
     """
-    size = abs(number)
-    if not 1e-30 < size < 1e30 or float(np.float32(size)) != size:
+    if not 1e-30 < abs(number) < 1e30 or float(np.float32(number)) != number:
         return number
+    near = (meant for meant in _meant(number) if np.float32(meant) == np.float32(number))
+    return next(near, number)
+
+
+def nearly(number: float, tolerance: float) -> float:
+    """The same of a number that is known within a tolerance of its size."""
+    if not 1e-30 < abs(number) < 1e30:
+        return number
+    near = (m for m in _meant(number) if math.isclose(m, number, rel_tol=tolerance, abs_tol=0))
+    return next(near, number)
+
+
+def _meant(number: float) -> Iterator[float]:
     for form, back in _FORMS:
-        meant = back(float(f"{form(size):.{_DIGITS - 1}e}"))
-        if np.float32(meant) == np.float32(size):
-            return math.copysign(meant, number)
-    return number
+        yield math.copysign(back(float(f"{form(abs(number)):.{_DIGITS - 1}e}")), number)

@@ -12,6 +12,7 @@ from flax import linen, nnx
 
 from parity.errors import RequestError
 from parity.explain import explain
+from parity.explain.location import location
 
 X = jnp.asarray(np.random.default_rng(0).standard_normal((6, 16)), jnp.float32)
 W = jnp.asarray(np.random.default_rng(1).standard_normal((16, 16)), jnp.float32)
@@ -180,7 +181,7 @@ def test_no_place_gives_away_where_this_machine_keeps_its_files() -> None:
         return jnp.tanh((1.001 - h * h) @ w)
 
     text = " ".join(str(explain(ours, reference, X, W, attribution=False)).split())
-    place = f"parity/explain/test_explanation.py:{line_of(reference, '1.001')}"
+    place = location(__file__, line_of(reference, "1.001"), "", None)
     assert f"reference: {place}" in text
     assert str(Path(__file__).parents[3]) not in text
 

@@ -83,6 +83,50 @@ def test_two_faults_are_named_in_order() -> None:
     assert places(explained, __file__) == [line_of(norm, "size + eps"), line_of(port, "q * scale")]
 
 
+def grouped(p, x, expand, bias):
+    h = norm(x, 1e-6) * p["g"]
+    q = jnp.einsum("bsd,hed->bshe", h, p["q"].reshape(4, 3, 12))
+
+    def shared(w):
+        made = jnp.einsum("bsd,hed->bshe", h, w[:6].reshape(2, 3, 12))
+        return expand(made + bias)
+
+    k, v = shared(p["k"]), shared(p["v"])
+    scores = jnp.einsum("bqhe,bkhe->bqkh", q, k)
+    mixed = jnp.einsum("bqkh,bkhe->bqhe", jax.nn.softmax(scores, axis=2), v)
+    return jnp.einsum("bqhe,dhe->bqd", mixed, p["o"].reshape(12, 4, 3))
+
+
+def grouped_reference(p, x):
+    h = x / jnp.sqrt(jnp.mean(x**2, -1, keepdims=True) + 1e-6) * p["g"]
+    b = jnp.tile(p["g"][:3], 2)
+    q = jnp.swapaxes((h @ p["q"].T).reshape(3, 7, 4, 3), 1, 2).reshape(3, 2, 2, 7, 3)
+    k, v = (jnp.swapaxes((h @ p[n][:6].T + b).reshape(3, 7, 2, 3), 1, 2) for n in "kv")
+    weights = jax.nn.softmax(jnp.einsum("bhgqe,bhke->bhgqk", q, k), -1)
+    mixed = jnp.einsum("bhgqk,bhke->bhgqe", weights, v).reshape(3, 4, 7, 3)
+    return jnp.swapaxes(mixed, 1, 2).reshape(3, 7, 12) @ p["o"].T
+
+
+def tiled(t):
+    return jnp.tile(t, (1, 1, 2, 1))
+
+
+def repeated(t):
+    return jnp.repeat(t, 2, axis=2)
+
+
+def test_what_a_helper_does_wrong_in_two_calls_is_one_cause() -> None:
+    """What was put right for the key is no evidence that it is right for the value."""
+    bias = P["g"][:3]
+    right = explain(lambda p, x: grouped(p, x, repeated, p["g"][:3]), grouped_reference, P, X)
+    assert right.causes == []
+    heads = explain(lambda p, x: grouped(p, x, tiled, p["g"][:3]), grouped_reference, P, X)
+    assert places(heads, __file__) == [line_of(tiled, "return")]
+    bare = explain(lambda p, x: grouped(p, x, repeated, 0 * bias), grouped_reference, P, X)
+    assert places(bare, __file__)[0] in (line_of(grouped, "made ="), line_of(grouped, "return"))
+    assert len(bare.causes) == 1
+
+
 def test_what_no_output_depends_on_is_no_cause() -> None:
     def ours(x):
         jnp.cumsum(x * 3.0)

@@ -10,6 +10,7 @@ from explanations_for_tests import line_of, places, said
 
 from parity.explain import causes, explanation
 from parity.explain.figures import differing
+from parity.explain.location import location
 from parity.explain.outputs import apart
 from parity.explain.replay import replay
 
@@ -58,15 +59,15 @@ def test_what_is_missing_at_the_end_is_named(reference, missing: str, at: int) -
     assert not explained.agrees
     assert places(explained, __file__) == [line_of(projected, "@ w")]
     words = "our output is an inner value of the reference; after it the reference has"
-    place = f"parity/explain/test_outputs.py:{at}"
+    place = str(location(__file__, at, "", None))
     assert f"confidence high: {words} {missing} at {place}" in said(explained)
 
 
 def test_where_several_operations_are_missing_the_last_is_named_too() -> None:
     explained = explain(lambda x, w, b, s: projected(x, w), normed, X, W, B, S)
     first, last = line_of(norm, "mean(-1"), line_of(norm, "rsqrt")
-    file = "parity/explain/test_outputs.py"
-    assert f"… at {file}:{first} to {file}:{last}" in said(explained)
+    start, end = (location(__file__, line, "", None) for line in (first, last))
+    assert f"… at {start} to {end}" in said(explained)
 
 
 def test_an_input_returned_is_named_at_the_return() -> None:
