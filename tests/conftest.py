@@ -1,11 +1,15 @@
 """Options of the suite, and what no test may take from the machine that it runs on."""
 
 import importlib.util
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Workers share the cores: threads of torch, here and in its processes, would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Files that import one of these need the packages that the extra `gemma` brings.
 _NEEDS_GEMMA = re.compile(
@@ -34,6 +38,28 @@ def no_choices_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iter
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAXFORMER_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Compile as users do, but for what is marked `quick`, and the fixtures that it asks for first.
+
+    What comes out may differ in its last bits: tests of bits, of bounds and of verdicts where a
+    rounding decides are not marked, or are marked `optimised` in a file that is. Reports are
+    written of what users see.
+    """
+    marked = {mark.name for mark in item.iter_markers()}
+    quick = "quick" in marked and "optimised" not in marked
+    quick = quick and not item.config.getoption("--write-reports")
+    if quick != _compiled.get("quickly", False):
+        import jax
+
+        jax.config.update("jax_disable_most_optimizations", quick)
+        jax.clear_caches()
+        _compiled["quickly"] = quick
+
+
+_compiled: dict[str, bool] = {}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -28,6 +28,8 @@ import parity
 from parity.__main__ import main
 from parity.verdict.taps import Status
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

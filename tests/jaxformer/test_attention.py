@@ -13,6 +13,8 @@ from jaxformer.checkpoint.synthetic import synthetic_params
 from jaxformer.fast.blockwise import BLOCK
 from jaxformer.taps import no_tap
 
+pytestmark = pytest.mark.quick
+
 
 def mask_of(tokens: list[int], window: int | None) -> list[str]:
     """The mask of one row, a string per query."""

@@ -17,6 +17,8 @@ from jaxformer.checkpoint.synthetic import synthetic_params, synthetic_tokens
 from jaxformer.model import forward
 from jaxformer.params import Params
 
+pytestmark = pytest.mark.quick
+
 LENGTH = 30  # nearly four windows of 8
 ROUNDING = 1e-12
 

@@ -19,6 +19,8 @@ from jaxformer.gemma import Gemma
 from jaxformer.generate import generate
 from jaxformer.sampling import Sampling
 
+pytestmark = pytest.mark.quick
+
 PROMPT = "hello the world"
 RANDOM = Sampling(1.0, top_k=200)
 

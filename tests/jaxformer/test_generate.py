@@ -16,6 +16,8 @@ from jaxformer.official import converted_config, import_gemma, official_params
 from jaxformer.params import Params
 from jaxformer.sampling import Sampling
 
+pytestmark = pytest.mark.quick
+
 NEW = 200  # 25 windows
 
 

@@ -11,6 +11,8 @@ from jaxformer.layers import apply_rope, embed, gate_and_up, gated_mlp, rms_norm
 from jaxformer.numerics import NUMERICS_PROFILES, Numerics
 from jaxformer.taps import no_tap
 
+pytestmark = pytest.mark.quick
+
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
 
 

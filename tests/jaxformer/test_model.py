@@ -16,6 +16,8 @@ from jaxformer.fast.layout import laid_out
 from jaxformer.model import forward
 from jaxformer.taps import no_tap, prefixed
 
+pytestmark = pytest.mark.quick
+
 PARAMS = synthetic_params(SMALL, 0, "float32")
 TOKENS = jnp.asarray(synthetic_tokens(SMALL, 2, 5, 0))
 

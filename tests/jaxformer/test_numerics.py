@@ -16,6 +16,8 @@ from jaxformer.model import forward
 from jaxformer.numerics import NUMERICS_CHOICES, NUMERICS_PROFILES, Numerics
 from jaxformer.params import abstract_params
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize(
     ("change", "message"),

@@ -9,6 +9,8 @@ from scipy import stats
 from jaxformer.errors import UsageError
 from jaxformer.sampling import Sampling, restricted, sample
 
+pytestmark = pytest.mark.quick
+
 DRAWS = 100_000
 # Chance that a correct sampler fails one of these tests. Seeds are fixed, so it either fails
 # always or never; over seeds one in a million would.

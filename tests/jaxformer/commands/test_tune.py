@@ -14,6 +14,8 @@ from jaxformer.fast.forms import read_choices
 from jaxformer.fast.layout import laid_out
 from jaxformer.fast.tuning import shapes
 
+pytestmark = pytest.mark.quick
+
 
 def test_the_command_keeps_what_it_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -16,6 +16,8 @@ from jaxformer.fast import fused as module
 from jaxformer.fast.fused import fused, has_kernel
 from jaxformer.model import forward
 
+pytestmark = pytest.mark.quick
+
 PADDING = 6
 # Heads of 256 and grouped queries of 1B, in three blocks of both kinds.
 WIDE = dataclasses.replace(

@@ -35,6 +35,7 @@ def document() -> dict:
     return json.loads(Path("r/comparison.json").read_text())
 
 
+@pytest.mark.quick
 def test_a_prompt_on_a_checkpoint_is_identical_to_the_official_package(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -49,6 +50,7 @@ def test_a_prompt_on_a_checkpoint_is_identical_to_the_official_package(
     assert manifest["weights"] == str(folder)
 
 
+@pytest.mark.quick
 def test_prompts_of_two_lengths_are_padded_at_the_end(folder: Path) -> None:
     arguments = ["--weights", str(folder), "--prompt", "the", "--prompt", "hello the world"]
     assert compare.main([*arguments, "--no-variants", "--blocks", "1", "--out", "r"]) == 0
@@ -72,9 +74,11 @@ def test_the_cache_is_held_against_the_run_without(
     assert found["manifest"]["reference"] == "jaxformer"
 
 
+@pytest.mark.quick
 def test_both_references_stand_in_one_report(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # torch's would spend their time waiting
     arguments = [
         "--weights",
         str(folder),

@@ -53,6 +53,7 @@ def test_the_epsilon_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run_of(tmp_path / "r.py").endswith("elements differ")
 
 
+@pytest.mark.quick
 def test_the_unmodified_model_has_no_cause(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(SMALL_RUN) == 0
     assert capsys.readouterr().out.startswith("no operation of ours departs")
@@ -96,6 +97,7 @@ def fixed(x, w, b):
 """
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("ours", "status", "words"),
     [

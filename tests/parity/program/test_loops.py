@@ -19,6 +19,8 @@ from parity.trace.manifest import Manifest
 from parity.trace.recorder import TapRecorder, compile_recording, run_untapped
 from parity.trace.tap import InjectingTap
 
+pytestmark = pytest.mark.quick
+
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.standard_normal((3, 16)), jnp.float32)
 W = jnp.asarray(RNG.standard_normal((4, 16, 16)) / 4, jnp.float32)
@@ -98,6 +100,7 @@ def test_nested_scans_have_an_index_each() -> None:
     assert names(trace) == list(expected)
 
 
+@pytest.mark.optimised
 def test_outputs_of_a_scan_that_it_had_already_are_kept() -> None:
     def fn(x, rows, *, tap):
         def body(c, row):
@@ -432,6 +435,7 @@ def reference(dtype: str) -> tuple[tuple[jax.Array, ...], Trace]:
 
 
 @pytest.mark.parametrize(("at", "dtype"), [(0, "float32"), (2, "bfloat16"), (3, "float32")])
+@pytest.mark.optimised
 def test_on_the_references_values_a_fault_shows_in_its_iteration_alone(at: int, dtype: str) -> None:
     args, theirs = reference(dtype)
     ours = on(theirs, hoisted(functools.partial(faulty, at=at)), *args)
@@ -451,6 +455,7 @@ def test_without_given_values_a_fault_shows_in_every_iteration_after_it() -> Non
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.optimised
 def test_a_right_function_makes_no_difference_on_the_references_values(dtype: str) -> None:
     args, theirs = reference(dtype)
     assert different(on(theirs, hoisted(scanned), *args), theirs) == []
@@ -610,6 +615,7 @@ def gpt_arguments(dtype: str):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.optimised
 def test_without_loops_a_function_is_recorded_as_it_is(dtype: str) -> None:
     """The same frames, bit for bit, and the same output."""
     args = gpt_arguments(dtype)
@@ -622,6 +628,7 @@ def test_without_loops_a_function_is_recorded_as_it_is(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.optimised
 def test_taps_in_a_loop_change_no_bit_of_its_output(dtype: str) -> None:
     args = gpt_arguments(dtype)
     output, trace = recorded(scanned_gpt, *args)

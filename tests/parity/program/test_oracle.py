@@ -11,6 +11,8 @@ from parity.program.jaxprs import Widening, evaluate, is_float
 from parity.program.oracle import Oracle, OracleDType
 from parity.program.stages import Stage
 
+pytestmark = pytest.mark.quick
+
 
 def widened(fn, *args, dtype: OracleDType = "float64"):
     stage = Stage("", "whole", lambda *a, tap: tap("out", fn(*a)), args)

@@ -19,6 +19,8 @@ from parity.trace.manifest import Manifest
 from parity.verdict.comparison import Column
 from parity.verdict.diff import diff_traces
 
+pytestmark = pytest.mark.quick
+
 WRONG_ROPE = dataclasses.replace(SHORT, global_rope=Rope(10_000))
 
 

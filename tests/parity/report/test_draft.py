@@ -10,10 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cases import SHORT
 
-from jaxformer.checkpoint.safetensors import save_safetensors
-from jaxformer.checkpoint.synthetic import synthetic_params
 from parity.report.files import ReportFolder
 
 REPORT = """
@@ -224,18 +221,29 @@ def test_what_a_progress_file_says_is_shown_on_one_line() -> None:
     assert next_run()[0].isprintable()
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "short"
-    save_safetensors(synthetic_params(SHORT, 0, "float32"), SHORT, folder)
-    return folder
+PORT = """
+import time, jax, jax.numpy as jnp
+
+def theirs(x, *, tap):
+    return tap("out", jnp.tanh(x))
+
+def endless(x, *, tap):
+    jax.debug.callback(lambda: time.sleep(600))
+    return theirs(x, tap=tap)
+
+def inputs():
+    return (jnp.ones((4, 8)),)
+"""
 
 
-def command(checkpoint: Path, program: str, *arguments: str) -> list[str]:
-    weights = ["--weights", str(checkpoint), "--blocks", "1"]
-    return [sys.executable, "-c", program, *weights, *arguments]
+def command(program: str, reference: str, *more: str) -> list[str]:
+    """A program that compares functions of a file, here."""
+    Path("port.py").write_text(PORT)
+    sides = ["port.py:theirs", "--reference", f"port.py:{reference}", "--inputs", "port.py:inputs"]
+    return [sys.executable, "-c", program, *sides, "--out", "r", *more]
 
 
+RUNNING = "the reference: running"
 COMPARE = "import sys; from parity.compare import main; sys.exit(main())"
 LIMITED = """
 import resource, sys
@@ -245,30 +253,28 @@ sys.exit(main())
 """
 
 
-def test_the_command_killed_while_it_runs(checkpoint: Path, earlier: bytes) -> None:
-    arguments = command(checkpoint, COMPARE, "--no-variants", "--out", "r")
-    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
+def test_the_command_killed_while_it_runs(earlier: bytes) -> None:
+    process = subprocess.Popen(command(COMPARE, "endless"), stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     stage = ""
-    while not stage.startswith("official: ") and time.monotonic() < deadline:
+    while not stage.startswith(RUNNING) and time.monotonic() < deadline:
         time.sleep(0.02)
         for path in Path().glob(".r.*/progress.json"):
             stage = json.loads(path.read_text())["stage"]
     process.kill()
     process.wait()
     assert Path("r/comparison.json").read_bytes() == earlier
-    assert "was stopped at 'official: " in next_run()[0]
-    assert os.listdir() == ["r"]
+    assert f"was stopped at '{RUNNING}" in next_run()[0]
+    assert sorted(os.listdir()) == ["port.py", "r"]
 
 
 # Of the first file, and of one in the middle.
 @pytest.mark.parametrize("size", [pytest.param(2_000, marks=pytest.mark.matrix), 60_000])
 def test_a_file_that_cannot_be_written_is_one_message_below_the_table(
-    checkpoint: Path, earlier: bytes, size: int
+    earlier: bytes, size: int
 ) -> None:
-    program = LIMITED.format("compare")
-    arguments = command(checkpoint, program, "--no-variants", "--out", "r", str(size))
-    done = subprocess.run(arguments, capture_output=True, text=True)
+    limited = command(LIMITED.format("compare"), "theirs", str(size))
+    done = subprocess.run(limited, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stdout.startswith("verified: ")
     assert "ours  IDENTICAL" in done.stdout
@@ -276,5 +282,5 @@ def test_a_file_that_cannot_be_written_is_one_message_below_the_table(
         "parity.compare: error: can't write the report to r: File too large; name another folder"
     )
     assert "Traceback" not in done.stderr
-    assert os.listdir() == ["r"]
+    assert sorted(os.listdir()) == ["port.py", "r"]
     assert Path("r/comparison.json").read_bytes() == earlier

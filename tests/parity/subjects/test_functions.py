@@ -11,6 +11,8 @@ import pytest
 import parity
 from parity.errors import RequestError
 
+pytestmark = pytest.mark.quick
+
 X = jnp.asarray(np.random.default_rng(0).standard_normal((4, 8)), jnp.float32)
 W = jnp.asarray(np.random.default_rng(1).standard_normal((8, 8)), jnp.float32)
 
