@@ -142,9 +142,9 @@ def _compiled(
         brief = str(error).splitlines()[0]
         said = f"compiled as a whole, one of the two can't be run here: {brief}"
         return Explanation([], False, same, notes=[*notes, said])
-    finite = not any(NONFINITE in said for said in differ.values())
-    said = _rounding(differ) if finite else [f"{output_words(n)} {s}" for n, s in differ.items()]
-    return Explanation([], not differ, same, notes=[*notes, *said], finite=finite)
+    finite = not any(NONFINITE in words for words in differ.values())
+    told = _rounding(differ) if finite else [f"{output_words(n)} {w}" for n, w in differ.items()]
+    return Explanation([], not differ, same, notes=[*notes, *told], finite=finite)
 
 
 def _departing(
@@ -190,7 +190,7 @@ def _rounding_apart(
         return _compiled(ours, reference, inputs, list(own.outputs), None, [])
     explanation = Explanation(grouped(found), not differ and not faithful.apart, faithful=faithful)
     explanation.notes += _unexplained(differ, found, own)
-    explanation.finite = not any(NONFINITE in said for said in differ.values())
+    explanation.finite = not any(NONFINITE in words for words in differ.values())
     tried = attribution and not explanation.agrees
     tried_out = attribute(ours, reference, inputs) if tried else None
     if explanation.causes:

@@ -228,7 +228,7 @@ class _Replay:
             stacked += self._node("stack", {}, lambda *x: [self._stack(x)], list(column), where)
         if not params["length"]:
             avals = params["jaxpr"].out_avals[carried:]
-            stacked = [Value(np.zeros((0, *a.shape), a.dtype), constant=True) for a in avals]
+            stacked = [Value(jnp.zeros((0, *a.shape), a.dtype), constant=True) for a in avals]
         return [*carry, *stacked]
 
     def _stack(self, arrays: Sequence[Any]) -> Any:
