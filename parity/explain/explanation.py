@@ -158,9 +158,11 @@ def _departing(
     if held.alike:
         # Neither the compiler nor another way of compiling has a part in it.
         own, theirs = replay(ours, inputs, "ours"), replay(reference, inputs, "the reference")
-        if rounding_alike(own, theirs):
-            differ = apart(own, theirs)  # before the search, which undoes what it finds
-            found = find(own, theirs, "formula")
+        # Before the search, which undoes what it finds.
+        equal, differ = rounding_alike(own, theirs), apart(own, theirs)
+        found = find(own, theirs, "formula")
+        # After a norm another scale is but a rounding, and one cause is an answer.
+        if equal or len(grouped(found)) == 1:
             _seen_from_there(found, ours, reference, inputs)
             unexplained = [*notes, *_unexplained(differ, found, own)]
             return Explanation(grouped(found), False, False, notes=unexplained)

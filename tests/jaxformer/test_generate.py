@@ -16,8 +16,6 @@ from jaxformer.official import converted_config, import_gemma, official_params
 from jaxformer.params import Params
 from jaxformer.sampling import Sampling
 
-pytestmark = pytest.mark.quick
-
 NEW = 200  # 25 windows
 
 

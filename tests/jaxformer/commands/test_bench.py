@@ -13,8 +13,6 @@ from jaxformer.commands.bench import _cell
 from jaxformer.commands.timing import Timing, flops_per_token, read_per_token
 from jaxformer.fast.layout import laid_out
 
-pytestmark = pytest.mark.quick
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

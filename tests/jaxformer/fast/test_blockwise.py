@@ -16,8 +16,6 @@ from jaxformer.fast.layout import laid_out
 from jaxformer.model import forward
 from jaxformer.params import Params
 
-pytestmark = pytest.mark.quick
-
 FAST = SHORT.with_numerics(formulation="fast")
 LENGTH = 2 * BLOCK + 88
 PADDING = 45

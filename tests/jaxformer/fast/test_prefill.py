@@ -13,8 +13,6 @@ from jaxformer.fast.layout import laid_out
 from jaxformer.fast.prefill import prefill
 from jaxformer.params import Params
 
-pytestmark = pytest.mark.quick
-
 CAPACITY = 48
 
 

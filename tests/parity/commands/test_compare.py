@@ -30,7 +30,6 @@ def lines_of(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines() if line.strip()]
 
 
-@pytest.mark.quick
 def test_the_table_and_every_file(capsys: pytest.CaptureFixture[str]) -> None:
     status = compare.main([*REAL_RUN, "--out", "report", "--certify"])
     out, err = capsys.readouterr()
@@ -96,7 +95,6 @@ def test_the_table_and_every_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("report/divergence.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize(
     ("form", "start"),
     [
@@ -116,7 +114,6 @@ def test_formats_on_stdout(form: str, start: str, capsys: pytest.CaptureFixture[
     assert len(os.listdir("reports/runs")) == 1
 
 
-@pytest.mark.quick
 def test_one_tap_by_glob_gives_a_row_per_tap(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*SMALL_RUN, "--taps", "blocks.1.mlp.*", "--no-variants", "--out", "r"]
     assert compare.main(arguments) == 0
@@ -125,14 +122,12 @@ def test_one_tap_by_glob_gives_a_row_per_tap(capsys: pytest.CaptureFixture[str])
     assert [row[0] for row in table[1:4]] == [f"blocks.1.mlp.{n}" for n in ("gate", "up", "output")]
 
 
-@pytest.mark.quick
 def test_taps_blocks_means_block_outputs_alone() -> None:
     assert compare.main([*SMALL_RUN, "--taps", "blocks", "--no-variants", "--out", "r"]) == 0
     taps = json.loads(Path("r/comparison.json").read_text())["columns"][0]["taps"]
     assert [tap["tap"] for tap in taps] == ["embed", "blocks.0.output", "blocks.1.output"]
 
 
-@pytest.mark.quick
 def test_a_difference_of_ours_is_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,7 +161,6 @@ def test_a_failed_certificate_is_status_1(monkeypatch: pytest.MonkeyPatch) -> No
     assert compare.main(arguments) == 1
 
 
-@pytest.mark.quick
 def test_an_extra_variant_is_a_column(capsys: pytest.CaptureFixture[str]) -> None:
     variant = "f32 norm:norm_dtype=float32,rms_norm_eps=1e-7"
     arguments = [*SMALL_RUN, "--blocks", "1", "--no-variants", "--inject", "none", "--out", "r"]
@@ -252,7 +246,6 @@ def test_weights_that_do_not_fit_end_the_run(
     assert "layer_0/attn/query/w: the reference has none" in complaint
 
 
-@pytest.mark.quick
 def test_a_recorded_trace_is_a_reference_like_any_other(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -285,7 +278,6 @@ def test_logits_are_judged_by_the_tokens_they_choose(
     assert eps["impact"]["verdict"] in said
 
 
-@pytest.mark.quick
 def test_another_environment_is_told_before_any_figure(
     golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -308,7 +300,6 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [

@@ -35,7 +35,6 @@ def document() -> dict:
     return json.loads(Path("r/comparison.json").read_text())
 
 
-@pytest.mark.quick
 def test_a_prompt_on_a_checkpoint_is_identical_to_the_official_package(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -50,7 +49,6 @@ def test_a_prompt_on_a_checkpoint_is_identical_to_the_official_package(
     assert manifest["weights"] == str(folder)
 
 
-@pytest.mark.quick
 def test_prompts_of_two_lengths_are_padded_at_the_end(folder: Path) -> None:
     arguments = ["--weights", str(folder), "--prompt", "the", "--prompt", "hello the world"]
     assert compare.main([*arguments, "--no-variants", "--blocks", "1", "--out", "r"]) == 0
@@ -74,11 +72,9 @@ def test_the_cache_is_held_against_the_run_without(
     assert found["manifest"]["reference"] == "jaxformer"
 
 
-@pytest.mark.quick
 def test_both_references_stand_in_one_report(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # torch's would spend their time waiting
     arguments = [
         "--weights",
         str(folder),

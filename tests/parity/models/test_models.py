@@ -85,7 +85,6 @@ def cases_of(name: str, dtype: str) -> list[Case]:
     return [case for case in CASES if case.model == name and dtype in case.dtypes]
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("name", MODELS)
 def test_some_cases_have_the_status_that_is_theirs(name: str, tmp_path: Path) -> None:
     cases = [case for case in cases_of(name, TRIED[name]) if not case.alone]

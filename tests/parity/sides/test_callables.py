@@ -19,8 +19,6 @@ from parity.sides.callables import call_of, takes_tap, tappable
 from parity.sides.recording import record_trace
 from parity.trace.frames import Trace
 
-pytestmark = pytest.mark.quick
-
 X = jnp.asarray(np.random.default_rng(0).standard_normal((4, 8)), jnp.float32)
 
 

@@ -10,8 +10,6 @@ from jaxformer.config import PRESETS
 from parity.subjects.gemma.blind_spots import blind_spots
 from parity.subjects.gemma.gemma_package import preset_config
 
-pytestmark = pytest.mark.quick
-
 MODEL = "tiny"
 CONFIG = PRESETS[MODEL]
 SCALED_TWICE = dataclasses.replace(CONFIG, query_pre_attn_scalar=24 * 24)

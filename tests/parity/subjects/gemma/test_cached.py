@@ -21,8 +21,6 @@ from parity.verdict.evidence import Evidence
 from parity.verdict.plan import Candidate
 from parity.verdict.run import compare_candidate, recorded
 
-pytestmark = pytest.mark.quick
-
 CONFIG = dataclasses.replace(SMALL, layer_kinds=("local", "global"))
 LENGTH = 12  # one and a half windows
 

@@ -134,7 +134,6 @@ def reference() -> Iterator[Trace]:
         yield trace
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_seen_where_it_is(reference: Trace, fault: str) -> None:
     config, where = FAULTS[fault]
@@ -144,20 +143,17 @@ def test_a_planted_fault_is_seen_where_it_is(reference: Trace, fault: str) -> No
     assert column.first_divergence.tap == where
 
 
-@pytest.mark.quick
 def test_one_token_cannot_see_attention() -> None:
     """What cost the project's founders weeks: at T = 1 a query scaled twice changes nothing."""
     column = pair_case((1, 1)).run(faulty(query_pre_attn_scalar=32 * 32))
     assert_identical(column, tap_count(PAIR.num_blocks, whole=True))
 
 
-@pytest.mark.quick
 def test_a_window_fault_needs_more_tokens_than_the_window() -> None:
     assert pair_case((1, 8)).run(faulty(window=9)).first_divergence is None
     assert pair_case((1, 9)).run(faulty(window=9)).first_divergence is not None
 
 
-@pytest.mark.quick
 def test_hf_numerics_differ_in_bfloat16() -> None:
     column = pair_case().run(faulty(numerics=NUMERICS_PROFILES["hf"]))
     assert column.first_divergence is not None
@@ -185,7 +181,6 @@ def test_official_taps_change_nothing(blocks: int) -> None:
     assert proof.output.size == 2 * 20 * (512 if blocks == 4 else 64)
 
 
-@pytest.mark.quick
 def test_official_certificate_catches_a_tap_that_perturbs(monkeypatch: pytest.MonkeyPatch) -> None:
     class Perturbing(TapRecorder):
         def __call__(self, name: str, value: jax.Array) -> jax.Array:

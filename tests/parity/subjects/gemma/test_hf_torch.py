@@ -39,8 +39,6 @@ from parity.trace.recorder import NumericsMode, TapRecorder
 from parity.verdict.comparison import Column
 from parity.verdict.diff import DiffSink
 
-pytestmark = pytest.mark.quick
-
 OURS = dataclasses.replace(SMALL, numerics=NUMERICS_PROFILES["hf"])
 CUT = 3
 ALL = SMALL.num_blocks
@@ -75,14 +73,6 @@ def errors(column: Column) -> dict[str, float]:
     """Relative error of each tap."""
     assert {tap.status for tap in column.taps} <= {"identical", "unjudged"}
     return {tap.tap: tap.metrics.rel_l2 or 0.0 for tap in column.taps if tap.metrics}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """In torch's process; more would spend their time waiting for one another."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
 
 
 @pytest.fixture(scope="module")
